@@ -1,0 +1,20 @@
+//! The words that every crate shares: ids, tenant scope, time, codecs, call events and secrets.
+//!
+//! Nothing here does IO, reads a clock or draws a random number: what needs one takes it as an argument.
+
+mod codec;
+mod event;
+mod ids;
+mod scope;
+mod secret;
+mod time;
+
+pub use codec::{Codec, UnknownCodec};
+pub use event::{CallEvent, CallEventKind, CallState, FailReason};
+pub use ids::{
+    CallDirection, Direction, FlowId, IdError, MINTED_PREFIX, Minted, MintedWhat, NodeId, PbxId, SessionId, TenantId,
+    Uniqueid,
+};
+pub use scope::TenantScope;
+pub use secret::{DataKey, SecretError};
+pub use time::{ParseTimestampError, Timestamp};
