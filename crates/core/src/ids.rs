@@ -182,6 +182,14 @@ impl CallDirection {
     }
 }
 
+impl FromStr for CallDirection {
+    type Err = ();
+
+    fn from_str(s: &str) -> Result<Self, ()> {
+        [Self::Inbound, Self::Outbound].into_iter().find(|d| d.name() == s).ok_or(())
+    }
+}
+
 /// A flow: one direction of one part of a session's capture. Part 0 begins with the session; another part begins when a
 /// restarted gateway adopts the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -7,6 +7,7 @@ mod event;
 mod ids;
 mod scope;
 mod secret;
+mod tap;
 mod time;
 
 pub use codec::{Codec, UnknownCodec};
@@ -17,4 +18,5 @@ pub use ids::{
 };
 pub use scope::TenantScope;
 pub use secret::{DataKey, SecretError};
+pub use tap::{TapMode, UnknownTapMode};
 pub use time::{ParseTimestampError, Timestamp};
