@@ -166,7 +166,8 @@ mod tests {
 
     #[test]
     fn payload_is_what_lies_between_header_and_padding() {
-        let cases: [(u8, &[u8], Result<&[u8], PacketError>); 14] = [
+        type Case<'a> = (u8, &'a [u8], Result<&'a [u8], PacketError>);
+        let cases: [Case<'_>; 14] = [
             (0x80, b"", Ok(b"")),
             (0x82, b"11112222xy", Ok(b"xy")),
             (0x82, b"1111222", Err(PacketError::Csrc)),
