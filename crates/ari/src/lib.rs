@@ -1,1 +1,33 @@
-//! TODO-DOC
+//! Asterisk REST Interface: what a tap needs of it, for one PBX.
+//!
+//! Three modules know no IO and can be used and fuzzed alone: [`request`] (typed requests and their encoding), [`model`]
+//! (what Asterisk answers) and [`event`] (what it reports). On top of them stand [`Http`], which sends requests over a
+//! warm pool, and [`Client`], which also keeps the event WebSocket of one application alive and resynchronises after
+//! every interruption.
+//!
+//! Left to others: which channels are tapped and when (the session reducer), and which ids objects get — the caller mints
+//! and registers an id *before* it asks for the object, because the object's first event may arrive before the reply.
+
+mod backoff;
+mod client;
+mod config;
+mod counters;
+mod error;
+pub mod event;
+mod http;
+pub mod model;
+mod probe;
+pub mod request;
+mod socket;
+mod stream;
+mod time;
+
+pub use client::{Client, Events, Notice};
+pub use config::{Config, ConfigError};
+pub use counters::Counts;
+pub use error::{Error, RequestLine};
+pub use event::{Event, EventKind};
+pub use http::Http;
+pub use model::{Application, AsteriskInfo, Bridge, BridgeId, Channel, ChannelState, RtpStatistics};
+pub use probe::{ModuleCheck, Probe, probe};
+pub use request::{DialplanPlace, ExternalMedia, HangupReason, Request, Spy};

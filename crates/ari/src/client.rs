@@ -1,0 +1,210 @@
+//! The ARI of one PBX: requests by name, and the events of one application.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aimg_core::Uniqueid;
+use tokio::sync::{mpsc, watch};
+
+use crate::config::Config;
+use crate::counters::Counts;
+use crate::error::Error;
+use crate::event::Event;
+use crate::http::Http;
+use crate::model::{Application, AsteriskInfo, Bridge, BridgeId, Channel, RtpStatistics};
+use crate::request::{self, DialplanPlace, ExternalMedia, HangupReason, Spy};
+use crate::stream::Stream;
+
+/// What the event stream tells its consumer.
+#[derive(Debug)]
+pub enum Notice {
+    /// Connected, and this is the state of the PBX: every channel and bridge, ours and others'. Events that follow are newer
+    /// than the state or repeat it. Sent after each connection: what is missing here and was known before is gone.
+    Up {
+        /// Every channel.
+        channels: Vec<Channel>,
+        /// Every bridge.
+        bridges: Vec<Bridge>,
+    },
+    /// Something happened.
+    Event(Event),
+    /// The stream is lost or could not be opened; the next attempt follows by itself.
+    Down {
+        /// Why, with the cure where we know one.
+        error: Error,
+        /// When the next attempt begins.
+        retry_in: Duration,
+    },
+    /// Another program took the application over. Nothing follows until [`Client::reclaim`]; requests still work.
+    Replaced {
+        /// [`Error::Replaced`], for showing.
+        error: Error,
+    },
+}
+
+/// The notices of one client, in order. Bounded by `events_max`; see [`Notice::Down`] for what happens beyond it.
+#[derive(Debug)]
+pub struct Events {
+    notices: mpsc::Receiver<Notice>,
+}
+
+impl Events {
+    /// The next notice; nothing once every [`Client`] is gone.
+    pub async fn next(&mut self) -> Option<Notice> {
+        self.notices.recv().await
+    }
+
+    /// Notices that are waiting.
+    pub fn backlog(&self) -> usize {
+        self.notices.len()
+    }
+}
+
+/// The ARI of one PBX. Cheap to clone; the connection ends when the last clone or the [`Events`] is dropped.
+///
+/// Ids of channels and bridges to create are the caller's: minted and registered before the request, because the first
+/// event may arrive before the answer.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: Http,
+    app: Arc<str>,
+    reclaims: Arc<watch::Sender<u64>>,
+}
+
+impl Client {
+    /// Starts to connect, within a tokio runtime; how that goes is told by the first notices.
+    pub fn start(config: Config) -> Result<(Self, Events), Error> {
+        let http = Http::new(&config)?;
+        let (notices, received) = mpsc::channel(config.events_max.max(1));
+        let (reclaims, reclaimed) = watch::channel(0);
+        let client = Self { http: http.clone(), app: config.app().into(), reclaims: Arc::new(reclaims) };
+        tokio::spawn(Stream { config, http, notices, reclaims: reclaimed }.run());
+        Ok((client, Events { notices: received }))
+    }
+
+    /// Takes the application back after [`Notice::Replaced`], from whoever has it. Without effect at any other time.
+    pub fn reclaim(&self) {
+        self.reclaims.send_modify(|times| *times += 1);
+    }
+
+    /// For requests that have no method here.
+    pub fn http(&self) -> &Http {
+        &self.http
+    }
+
+    /// The Stasis application.
+    pub fn app(&self) -> &str {
+        &self.app
+    }
+
+    /// What happened so far, counted.
+    pub fn counts(&self) -> Counts {
+        self.http.counts()
+    }
+
+    /// Creates a snoop channel `id` on `channel`, which need not be in Stasis, and has it enter this application. `Both`
+    /// loses audio before Asterisk 20.12, 21.7 and 22.2 (issue #851); one-direction snoops crackle before 16.30, 18.16,
+    /// 19.8 and 20.1 (ASTERISK-30252).
+    pub async fn snoop(&self, channel: &Uniqueid, id: &Uniqueid, spy: Spy) -> Result<Channel, Error> {
+        self.http.call(request::channels::snoop(channel, id, &self.app, spy)).await
+    }
+
+    /// Creates an external media channel (Asterisk 16.6 and later); [`Channel::rtp_source`] of the answer is where its RTP
+    /// will come from.
+    pub async fn external_media(&self, media: &ExternalMedia) -> Result<Channel, Error> {
+        self.http.call(request::channels::external_media(media)).await
+    }
+
+    /// Creates a mixing bridge; with an id that exists, answers with that bridge.
+    pub async fn create_bridge(&self, id: &BridgeId) -> Result<Bridge, Error> {
+        self.http.call(request::bridges::create(id)).await
+    }
+
+    /// Puts channels, all of them in Stasis, into a bridge. Up to 200 ms before Asterisk 18.21, 20.6 and 21.1 (issue #362).
+    pub async fn add_channels(&self, id: &BridgeId, channels: &[&Uniqueid]) -> Result<(), Error> {
+        self.http.call(request::bridges::add_channels(id, channels)).await
+    }
+
+    /// Takes a channel out of a bridge.
+    pub async fn remove_channel(&self, id: &BridgeId, channel: &Uniqueid) -> Result<(), Error> {
+        self.http.call(request::bridges::remove_channel(id, channel)).await
+    }
+
+    /// Destroys a bridge; one that is gone already is success.
+    pub async fn destroy_bridge(&self, id: &BridgeId) -> Result<(), Error> {
+        gone_is_done(self.http.call(request::bridges::destroy(id)).await)
+    }
+
+    /// Hangs a channel up; one that is gone already is success.
+    pub async fn hangup(&self, id: &Uniqueid, reason: HangupReason) -> Result<(), Error> {
+        gone_is_done(self.http.call(request::channels::hangup(id, reason)).await)
+    }
+
+    /// Sends a channel that is in Stasis back to the dialplan: to the next priority, or to `place`.
+    pub async fn continue_in_dialplan(&self, id: &Uniqueid, place: Option<&DialplanPlace>) -> Result<(), Error> {
+        self.http.call(request::channels::continue_in_dialplan(id, place)).await
+    }
+
+    /// Answers a channel that is in Stasis.
+    pub async fn answer(&self, id: &Uniqueid) -> Result<(), Error> {
+        self.http.call(request::channels::answer(id)).await
+    }
+
+    /// The value of a channel's variable or function, such as `CHANNEL(linkedid)`.
+    pub async fn variable(&self, id: &Uniqueid, name: &str) -> Result<String, Error> {
+        self.http.call(request::channels::variable(id, name)).await.map(|variable| variable.value)
+    }
+
+    /// Sets a variable or function of a channel that is in Stasis.
+    pub async fn set_variable(&self, id: &Uniqueid, name: &str, value: &str) -> Result<(), Error> {
+        self.http.call(request::channels::set_variable(id, name, value)).await
+    }
+
+    /// Asterisk's own RTP statistics of a channel.
+    pub async fn rtp_statistics(&self, id: &Uniqueid) -> Result<RtpStatistics, Error> {
+        self.http.call(request::channels::rtp_statistics(id)).await
+    }
+
+    /// Every channel of the PBX.
+    pub async fn channels(&self) -> Result<Vec<Channel>, Error> {
+        self.http.call(request::channels::list()).await
+    }
+
+    /// One channel.
+    pub async fn channel(&self, id: &Uniqueid) -> Result<Channel, Error> {
+        self.http.call(request::channels::one(id)).await
+    }
+
+    /// Every bridge of the PBX.
+    pub async fn bridges(&self) -> Result<Vec<Bridge>, Error> {
+        self.http.call(request::bridges::list()).await
+    }
+
+    /// This application as Asterisk sees it.
+    pub async fn application(&self) -> Result<Application, Error> {
+        self.http.call(request::applications::one(&self.app)).await
+    }
+
+    /// Subscribes this application to events of `channel:{id}`, `bridge:{id}` and so on. A channel that leaves Stasis ends
+    /// its implicit subscription: subscribe to see it destroyed.
+    pub async fn subscribe(&self, sources: &[&str]) -> Result<Application, Error> {
+        self.http.call(request::applications::subscribe(&self.app, sources)).await
+    }
+
+    /// The reverse of [`Client::subscribe`].
+    pub async fn unsubscribe(&self, sources: &[&str]) -> Result<Application, Error> {
+        self.http.call(request::applications::unsubscribe(&self.app, sources)).await
+    }
+
+    /// Version, identity and start time of the PBX.
+    pub async fn info(&self) -> Result<AsteriskInfo, Error> {
+        self.http.call(request::asterisk::info()).await
+    }
+}
+
+fn gone_is_done(outcome: Result<(), Error>) -> Result<(), Error> {
+    match outcome {
+        Err(error) if error.is_not_found() => Ok(()),
+        outcome => outcome,
+    }
+}

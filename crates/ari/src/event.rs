@@ -1,0 +1,251 @@
+//! What Asterisk reports over the event WebSocket. No IO.
+//!
+//! An unknown type, or a known one with fields missing, is [`EventKind::Other`]: a newer Asterisk must not stop the stream.
+
+use aimg_core::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::model::{Bridge, Channel, Playback};
+
+/// One event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// The application it was sent to.
+    pub app: String,
+    /// When it happened, by Asterisk's clock; nothing if it is unreadable.
+    pub at: Option<Timestamp>,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(tag = "type")]
+pub enum EventKind {
+    /// A channel entered the application.
+    StasisStart {
+        /// The arguments of `Stasis(app,…)` in the dialplan.
+        #[serde(default)]
+        args: Vec<String>,
+        /// The channel.
+        channel: Box<Channel>,
+        /// The channel whose place it takes (a masquerade).
+        replace_channel: Option<Box<Channel>>,
+    },
+    /// A channel left the application. Its own events stop with it: ChannelDestroyed may not follow.
+    StasisEnd {
+        /// The channel.
+        channel: Box<Channel>,
+    },
+    /// A channel rings, is answered, …
+    ChannelStateChange {
+        /// The channel, in its state from here on.
+        channel: Box<Channel>,
+    },
+    /// Somebody asked for the end of a channel.
+    ChannelHangupRequest {
+        /// The channel.
+        channel: Box<Channel>,
+        /// Q.850 cause.
+        #[serde(default)]
+        cause: Option<u16>,
+        /// Whether the channel may finish what it does.
+        #[serde(default)]
+        soft: bool,
+    },
+    /// A channel is gone.
+    ChannelDestroyed {
+        /// The channel.
+        channel: Box<Channel>,
+        /// Q.850 cause.
+        #[serde(default)]
+        cause: u16,
+        /// The cause in words.
+        #[serde(default)]
+        cause_txt: String,
+        /// The technology's own cause, such as a SIP status (newer versions).
+        #[serde(default)]
+        tech_cause: Option<i64>,
+    },
+    /// A key was pressed and released.
+    ChannelDtmfReceived {
+        /// The channel.
+        channel: Box<Channel>,
+        /// 0-9, A-D, # or *.
+        digit: String,
+        /// How long it was pressed, ms.
+        #[serde(default)]
+        duration_ms: u32,
+    },
+    /// A channel joined a bridge.
+    ChannelEnteredBridge {
+        /// The bridge, the channel included.
+        bridge: Box<Bridge>,
+        /// The channel.
+        channel: Option<Box<Channel>>,
+    },
+    /// A channel left a bridge.
+    ChannelLeftBridge {
+        /// The bridge, without the channel.
+        bridge: Box<Bridge>,
+        /// The channel.
+        channel: Box<Channel>,
+    },
+    /// A variable was set.
+    ChannelVarset {
+        /// The variable's name.
+        variable: String,
+        /// Its value.
+        value: String,
+        /// The channel; nothing for a global variable.
+        channel: Option<Box<Channel>>,
+    },
+    /// A dial began, progressed or ended.
+    Dial {
+        /// The calling channel; nothing when there is none.
+        caller: Option<Box<Channel>>,
+        /// The called channel.
+        peer: Box<Channel>,
+        /// Such as `ANSWER`; empty at the beginning.
+        #[serde(default)]
+        dialstatus: String,
+        /// What was dialled.
+        #[serde(default)]
+        dialstring: String,
+        /// The channel the call was forwarded to.
+        forwarded: Option<Box<Channel>>,
+    },
+    /// A bridge exists.
+    BridgeCreated {
+        /// The bridge.
+        bridge: Box<Bridge>,
+    },
+    /// A bridge is gone.
+    BridgeDestroyed {
+        /// The bridge.
+        bridge: Box<Bridge>,
+    },
+    /// A bridge's channels moved to another.
+    BridgeMerged {
+        /// The bridge that stays.
+        bridge: Box<Bridge>,
+        /// The bridge that was emptied.
+        bridge_from: Box<Bridge>,
+    },
+    /// A party put the call on hold.
+    ChannelHold {
+        /// The channel.
+        channel: Box<Channel>,
+        /// The music the party asks for.
+        musicclass: Option<String>,
+    },
+    /// A party took the call from hold.
+    ChannelUnhold {
+        /// The channel.
+        channel: Box<Channel>,
+    },
+    /// A playback began.
+    PlaybackStarted {
+        /// The playback.
+        playback: Box<Playback>,
+    },
+    /// A playback ended.
+    PlaybackFinished {
+        /// The playback.
+        playback: Box<Playback>,
+    },
+    /// Another program took the application over; nothing more will come.
+    ApplicationReplaced,
+    /// Anything else, as it came.
+    #[serde(skip)]
+    Other(Value),
+}
+
+/// A message that is no event at all.
+#[derive(Debug, thiserror::Error)]
+#[error("a message of the event stream is not an event: {0}")]
+pub struct ParseEventError(#[from] serde_json::Error);
+
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(default)]
+    application: String,
+    #[serde(default, deserialize_with = "crate::time::deserialize")]
+    timestamp: Option<Timestamp>,
+}
+
+impl Event {
+    /// Reads one message. It fails only when the message is no JSON object.
+    pub fn parse(message: &[u8]) -> Result<Self, ParseEventError> {
+        // serde would read an array as a struct's fields in order.
+        if message.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+            return Err(ParseEventError(serde::de::Error::custom("not a JSON object")));
+        }
+        let kind = match serde_json::from_slice(message) {
+            Ok(kind) => kind,
+            Err(_) => EventKind::Other(serde_json::from_slice(message)?),
+        };
+        let Envelope { application: app, timestamp: at } = serde_json::from_slice(message)?;
+        Ok(Self { app, at, kind })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aimg_core::Uniqueid;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::ChannelState;
+
+    fn parse(text: &str) -> Event {
+        Event::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn unknown_types_and_missing_fields_are_other() {
+        for message in [
+            json!({"type": "FromTheFuture", "application": "aimg", "x": 1}),
+            json!({"type": "StasisStart", "application": "aimg"}),
+            json!({"type": "ChannelDtmfReceived", "application": "aimg", "digit": 5}),
+            json!({"type": "MissingParams", "params": ["app"], "application": "aimg"}),
+            json!({"type": 7, "application": "aimg"}),
+            json!({"application": "aimg"}),
+        ] {
+            let event = parse(&message.to_string());
+            assert_eq!((event.app.as_str(), event.kind), ("aimg", EventKind::Other(message)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_no_event() {
+        for text in ["", "{", "[]", "[1]", "[\"ApplicationReplaced\"]", "7", "null", "\"StasisStart\"", "\u{0}"] {
+            assert!(Event::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn replaced_carries_nothing_else() {
+        let event =
+            parse(r#"{"type":"ApplicationReplaced","timestamp":"2026-11-23T12:00:00.123+0000","application":"aimg"}"#);
+        assert_eq!(event.kind, EventKind::ApplicationReplaced);
+        assert_eq!(event.at.unwrap().as_micros(), 1_795_435_200_123_000);
+    }
+
+    #[test]
+    fn an_unreadable_time_costs_only_the_time() {
+        let event = parse(r#"{"type":"StasisEnd","timestamp":"noon","channel":{"id":"1.2","name":"x","state":"Up"}}"#);
+        assert_eq!(event.at, None);
+        let EventKind::StasisEnd { channel } = event.kind else { panic!("{:?}", event.kind) };
+        assert_eq!((channel.id, channel.state), (Uniqueid::new("1.2"), ChannelState::Up));
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Event::parse(&bytes);
+        }
+    }
+}
