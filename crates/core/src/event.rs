@@ -21,7 +21,7 @@ pub enum CallState {
     Capturing,
     /// All its channels are gone.
     Ended,
-    /// It ended without us seeing its end: the PBX restarted, or the gateway was away.
+    /// Asterisk went down under it.
     Failed,
 }
 

@@ -1,0 +1,436 @@
+//! One call session: its state, its legs, the hook it may wait in, and the taps that capture it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aimg_core::{
+    CallDirection, CallEvent, CallEventKind, CallState, Direction, FailReason, NodeId, PbxId, SessionId, TenantId,
+    Timestamp, Uniqueid,
+};
+
+use crate::tap::{Tap, TapStep};
+use crate::{ChannelSeen, ChannelState, Command, Outcome, Request};
+
+/// A broken tap of a call that is being hung up is no failure. ARI tells the tap's end a little before AMI tells the call's,
+/// so a broken tap is reported and replaced only after this time.
+const BREAK_GRACE: Duration = Duration::from_millis(500);
+/// How often a session's capture is begun at most; each time is a part of its own.
+const TAP_TRIES_MAX: u8 = 4;
+/// Between two tries to let a channel out of the hook.
+const RELEASE_PAUSE: Duration = Duration::from_secs(1);
+
+/// A session as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose call it is; never changes.
+    pub tenant: TenantId,
+    /// Where the call is.
+    pub pbx: PbxId,
+    /// The node that holds it.
+    pub node: NodeId,
+    /// Its first channel.
+    pub uniqueid: Uniqueid,
+    /// Asterisk's Linkedid when it was detected.
+    pub linkedid: String,
+    /// Where it stands.
+    pub state: CallState,
+    /// Over a trunk, or from one's own people.
+    pub call_direction: CallDirection,
+    /// The caller's number, or empty.
+    pub caller_number: String,
+    /// The number dialled.
+    pub dialled_number: String,
+    /// The dialplan context it entered.
+    pub context: String,
+    /// When it was detected.
+    pub started_at: Timestamp,
+    /// When its first channel went up.
+    pub answered_at: Option<Timestamp>,
+    /// When its last channel was gone.
+    pub ended_at: Option<Timestamp>,
+    /// Q.850 cause of the first channel's hangup.
+    pub hangup_cause: Option<u16>,
+    /// Whether the tenant's rule wants it captured.
+    pub captured: bool,
+}
+
+/// A channel of a session as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LegRecord {
+    /// The session.
+    pub session: SessionId,
+    /// Whose call it is.
+    pub tenant: TenantId,
+    /// The channel.
+    pub uniqueid: Uniqueid,
+    /// Its name.
+    pub name: String,
+    /// Its caller's number, or empty.
+    pub caller_number: String,
+    /// When it appeared.
+    pub joined_at: Timestamp,
+    /// When it was gone.
+    pub left_at: Option<Timestamp>,
+    /// Q.850 cause.
+    pub hangup_cause: Option<u16>,
+}
+
+/// A channel of the call that waits in our hook.
+#[derive(Debug)]
+struct HookWait {
+    /// When it is let go (again).
+    until: Timestamp,
+    /// It was let go once; `until` is the next try.
+    released: bool,
+}
+
+/// One call session.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) record: SessionRecord,
+    legs: BTreeMap<Uniqueid, LegRecord>,
+    hooks: BTreeMap<Uniqueid, HookWait>,
+    hook_timeout: Duration,
+    /// At most one of them is not closing.
+    taps: Vec<Tap>,
+    next_part: u16,
+    tap_tries: u8,
+    /// The first capture begins when the call has been going for a while.
+    midway: bool,
+    /// Why the last tap broke, and when that is reported.
+    broken: Option<(String, Timestamp)>,
+}
+
+impl Call {
+    pub(crate) fn detected(record: SessionRecord, next_part: u16, midway: bool, hook_timeout: Duration) -> Self {
+        Self {
+            record,
+            legs: BTreeMap::new(),
+            hooks: BTreeMap::new(),
+            hook_timeout,
+            taps: Vec::new(),
+            next_part,
+            tap_tries: 0,
+            midway,
+            broken: None,
+        }
+    }
+
+    /// Whether the call is over and nothing of its capture is left anywhere.
+    pub(crate) fn is_done(&self) -> bool {
+        self.record.state.is_over() && self.taps.is_empty()
+    }
+
+    pub(crate) fn has_leg(&self, channel: &Uniqueid) -> bool {
+        self.legs.contains_key(channel)
+    }
+
+    pub(crate) fn live_legs(&self) -> impl Iterator<Item = &Uniqueid> {
+        self.legs.values().filter(|l| l.left_at.is_none()).map(|l| &l.uniqueid)
+    }
+
+    pub(crate) fn has_active_tap(&self) -> bool {
+        self.taps.iter().any(|t| !t.is_closing())
+    }
+
+    pub(crate) fn taps(&self) -> &[Tap] {
+        &self.taps
+    }
+
+    /// When [`Call::tick`] has something to do.
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        let hooks = self.hooks.values().map(|h| h.until);
+        let taps = self.taps.iter().filter_map(Tap::deadline);
+        hooks.chain(taps).chain(self.broken.as_ref().map(|(_, at)| *at)).min()
+    }
+
+    pub(crate) fn leg_joined(&mut self, now: Timestamp, seen: &ChannelSeen, out: &mut Vec<Command>) {
+        let uniqueid = Uniqueid::new(&seen.uniqueid);
+        let leg = LegRecord {
+            session: self.record.id,
+            tenant: self.record.tenant,
+            uniqueid: uniqueid.clone(),
+            name: seen.name.clone(),
+            caller_number: seen.caller_number.clone(),
+            joined_at: now,
+            left_at: None,
+            hangup_cause: None,
+        };
+        out.push(Command::SaveLeg(leg.clone()));
+        self.legs.insert(uniqueid.clone(), leg);
+        self.emit(now, CallEventKind::LegJoined { channel: uniqueid.clone() }, out);
+        // Whoever finds a call up does not know when it was answered.
+        let moment_known = !self.midway;
+        self.in_state(now, &uniqueid, seen.state, moment_known, out);
+    }
+
+    pub(crate) fn channel_state(
+        &mut self,
+        now: Timestamp,
+        channel: &Uniqueid,
+        state: ChannelState,
+        out: &mut Vec<Command>,
+    ) {
+        self.in_state(now, channel, state, true, out);
+    }
+
+    fn in_state(
+        &mut self,
+        now: Timestamp,
+        channel: &Uniqueid,
+        state: ChannelState,
+        moment_known: bool,
+        out: &mut Vec<Command>,
+    ) {
+        match state {
+            ChannelState::Ringing => self.advance(now, CallState::Ringing, out),
+            ChannelState::Up if *channel == self.record.uniqueid => {
+                if moment_known && self.record.answered_at.is_none() {
+                    self.record.answered_at = Some(now);
+                    if let Some(tap) = self.taps.iter().find(|t| !t.is_closing()) {
+                        out.push(Command::CaptureAnswered { session: self.record.id, part: tap.part, at: now });
+                    }
+                }
+                self.advance(now, CallState::Answered, out);
+                self.capturing_if_flowing(now, out);
+            }
+            ChannelState::Early | ChannelState::Up => {}
+        }
+    }
+
+    pub(crate) fn leg_left(&mut self, now: Timestamp, channel: &Uniqueid, cause: u16, out: &mut Vec<Command>) {
+        self.hooks.remove(channel);
+        let Some(leg) = self.legs.get_mut(channel).filter(|l| l.left_at.is_none()) else { return };
+        leg.left_at = Some(now);
+        leg.hangup_cause = Some(cause);
+        out.push(Command::SaveLeg(leg.clone()));
+        self.emit(now, CallEventKind::LegLeft { channel: channel.clone(), cause }, out);
+        if *channel == self.record.uniqueid {
+            self.record.hangup_cause = Some(cause);
+            self.stop_capture(now, out);
+        }
+        if self.live_legs().next().is_none() {
+            self.finish(now, CallState::Ended, out);
+        }
+    }
+
+    /// The call is over though nobody saw its end.
+    pub(crate) fn lost(&mut self, now: Timestamp, reason: FailReason, out: &mut Vec<Command>) {
+        if self.record.state.is_over() {
+            return;
+        }
+        for leg in self.legs.values_mut().filter(|l| l.left_at.is_none()) {
+            leg.left_at = Some(now);
+            out.push(Command::SaveLeg(leg.clone()));
+        }
+        self.emit(now, CallEventKind::Lost { reason }, out);
+        match reason {
+            FailReason::PbxRestarted => {
+                self.taps.iter_mut().for_each(|t| t.pbx_died(now, out));
+                self.finish(now, CallState::Failed, out);
+            }
+            FailReason::GoneWhileAway => self.finish(now, CallState::Ended, out),
+        }
+    }
+
+    /// The gateway came back to a call that it had been capturing.
+    pub(crate) fn adopted(&mut self, now: Timestamp, out: &mut Vec<Command>) {
+        self.emit(now, CallEventKind::Adopted { part: self.next_part }, out);
+    }
+
+    /// Begins to capture, if the rule wants it, the first channel lives and it was not tried too often.
+    pub(crate) fn begin_capture(&mut self, now: Timestamp, out: &mut Vec<Command>) {
+        let alive = self.live_legs().any(|l| *l == self.record.uniqueid);
+        if !self.record.captured || !alive || self.has_active_tap() || self.tap_tries >= TAP_TRIES_MAX {
+            return;
+        }
+        let part = self.next_part;
+        self.next_part += 1;
+        self.tap_tries += 1;
+        self.broken = None;
+        out.push(Command::BeginCapture {
+            session: Box::new(self.record.clone()),
+            part,
+            adopted: self.midway || part > 0,
+        });
+        self.taps.push(Tap::new(self.record.node.clone(), self.record.id, part, self.record.uniqueid.clone()));
+        self.emit(now, CallEventKind::TapRequested { part }, out);
+    }
+
+    /// The gateway has no room for another capture.
+    pub(crate) fn capture_refused(&mut self, now: Timestamp, reason: String, out: &mut Vec<Command>) {
+        self.emit(now, CallEventKind::TapFailed { reason }, out);
+        self.release_hooks(now, false, out);
+    }
+
+    pub(crate) fn hook_entered(&mut self, now: Timestamp, channel: &Uniqueid, out: &mut Vec<Command>) {
+        self.hooks.insert(channel.clone(), HookWait { until: now + self.hook_timeout, released: false });
+        self.emit(now, CallEventKind::HookEntered, out);
+    }
+
+    /// Lets the call go on where nothing is worth waiting for.
+    pub(crate) fn release_unless_attaching(&mut self, now: Timestamp, out: &mut Vec<Command>) {
+        match self.taps.iter().find(|t| !t.is_closing()) {
+            Some(tap) if tap.is_flowing() => self.release_hooks(now, true, out),
+            Some(_) => {}
+            None => self.release_hooks(now, false, out),
+        }
+    }
+
+    pub(crate) fn hook_left(&mut self, channel: &Uniqueid) {
+        self.hooks.remove(channel);
+    }
+
+    pub(crate) fn continued(&mut self, now: Timestamp, channel: &Uniqueid, outcome: &Outcome) {
+        match outcome {
+            Outcome::Done { .. } | Outcome::Gone => {
+                self.hooks.remove(channel);
+            }
+            Outcome::Refused(_) | Outcome::Unknown(_) => {
+                if let Some(hook) = self.hooks.get_mut(channel) {
+                    hook.until = now + RELEASE_PAUSE;
+                }
+            }
+        }
+    }
+
+    /// Runs a step of the tap of this part and does what it means to the call.
+    pub(crate) fn tap_step(
+        &mut self,
+        now: Timestamp,
+        part: u16,
+        out: &mut Vec<Command>,
+        step: impl FnOnce(&mut Tap, &mut Vec<Command>) -> TapStep,
+    ) {
+        let Some(tap) = self.taps.iter_mut().find(|t| t.part == part) else { return };
+        match step(tap, out) {
+            TapStep::Quiet => {}
+            TapStep::Started(_) => {
+                if tap.is_flowing() {
+                    self.release_hooks(now, true, out);
+                    self.capturing_if_flowing(now, out);
+                }
+            }
+            TapStep::Broken(why) => {
+                tap.close(now, out);
+                self.broken = Some((why, now + BREAK_GRACE));
+                self.release_hooks(now, false, out);
+            }
+        }
+        self.forget_closed_taps();
+    }
+
+    pub(crate) fn flow_started(
+        &mut self,
+        now: Timestamp,
+        part: u16,
+        direction: Direction,
+        first_packet_at: Timestamp,
+        out: &mut Vec<Command>,
+    ) {
+        self.emit(now, CallEventKind::FlowStarted { direction, first_packet_at }, out);
+        self.tap_step(now, part, out, |tap, _| tap.started(direction));
+    }
+
+    pub(crate) fn capture_closed(
+        &mut self,
+        now: Timestamp,
+        part: u16,
+        result: Result<bool, String>,
+        out: &mut Vec<Command>,
+    ) {
+        self.tap_step(now, part, out, |tap, _| {
+            tap.capture_closed();
+            TapStep::Quiet
+        });
+        let kind = match result {
+            Ok(complete) => CallEventKind::RecordingReady { part, complete },
+            Err(reason) => CallEventKind::RecordingFailed { part, reason },
+        };
+        self.emit(now, kind, out);
+    }
+
+    /// Time passed. Whether a new capture should begin in place of a broken one.
+    pub(crate) fn tick(&mut self, now: Timestamp, out: &mut Vec<Command>) -> bool {
+        for part in self.taps.iter().map(|t| t.part).collect::<Vec<_>>() {
+            self.tap_step(now, part, out, |tap, out| tap.tick(now, out));
+        }
+        let due = self.hooks.iter().filter(|(_, h)| h.until <= now).map(|(c, _)| c.clone()).collect::<Vec<_>>();
+        for channel in due {
+            self.release(now, &channel, false, out);
+        }
+        match self.broken.take_if(|(_, at)| *at <= now) {
+            Some((reason, _)) if !self.record.state.is_over() => {
+                self.emit(now, CallEventKind::TapFailed { reason }, out);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn stop_capture(&mut self, now: Timestamp, out: &mut Vec<Command>) {
+        self.broken = None;
+        self.taps.iter_mut().for_each(|t| t.close(now, out));
+        self.forget_closed_taps();
+        self.release_hooks(now, false, out);
+    }
+
+    fn finish(&mut self, now: Timestamp, state: CallState, out: &mut Vec<Command>) {
+        self.record.ended_at = Some(now);
+        self.advance(now, state, out);
+        self.stop_capture(now, out);
+        self.hooks.clear();
+    }
+
+    fn capturing_if_flowing(&mut self, now: Timestamp, out: &mut Vec<Command>) {
+        let flowing = self.taps.iter().any(Tap::is_flowing);
+        if flowing && self.record.state == CallState::Answered {
+            self.advance(now, CallState::Capturing, out);
+        }
+    }
+
+    fn release_hooks(&mut self, now: Timestamp, ready: bool, out: &mut Vec<Command>) {
+        let waiting = self.hooks.iter().filter(|(_, h)| !h.released).map(|(c, _)| c.clone()).collect::<Vec<_>>();
+        for channel in waiting {
+            self.release(now, &channel, ready, out);
+        }
+    }
+
+    fn release(&mut self, now: Timestamp, channel: &Uniqueid, ready: bool, out: &mut Vec<Command>) {
+        let Some(hook) = self.hooks.get_mut(channel) else { return };
+        let first = !std::mem::replace(&mut hook.released, true);
+        // Asked again at this time unless the reply or StasisEnd comes first.
+        hook.until = now + RELEASE_PAUSE * 5;
+        out.push(Command::Ask(Request::Continue { channel: channel.clone() }));
+        if first {
+            self.emit(now, CallEventKind::HookReleased { ready }, out);
+        }
+    }
+
+    /// States only move forward: events of two connections may arrive in any order.
+    fn advance(&mut self, now: Timestamp, state: CallState, out: &mut Vec<Command>) {
+        if state as u8 <= self.record.state as u8 || self.record.state.is_over() {
+            return;
+        }
+        self.record.state = state;
+        out.push(Command::SaveSession(Box::new(self.record.clone())));
+        self.emit(now, CallEventKind::State { state }, out);
+    }
+
+    /// The session's first row and event.
+    pub(crate) fn announce(&self, now: Timestamp, out: &mut Vec<Command>) {
+        out.push(Command::SaveSession(Box::new(self.record.clone())));
+        self.emit(now, CallEventKind::State { state: self.record.state }, out);
+    }
+
+    fn emit(&self, at: Timestamp, kind: CallEventKind, out: &mut Vec<Command>) {
+        let SessionRecord { tenant, pbx, id: session, .. } = self.record;
+        out.push(Command::Emit(CallEvent { tenant, pbx, session, at, kind }));
+    }
+
+    fn forget_closed_taps(&mut self) {
+        self.taps.retain(|t| !t.is_closed());
+    }
+}

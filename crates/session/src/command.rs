@@ -1,0 +1,83 @@
+//! What the reducer wants done.
+
+use std::net::SocketAddr;
+
+use aimg_core::{CallEvent, FlowId, Minted, SessionId, Timestamp, Uniqueid};
+
+use crate::{LegRecord, SessionRecord};
+
+/// A request to Asterisk whose outcome comes back as [`crate::Input::Reply`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Request {
+    /// Create a tap's object: a bridge, a snoop on `target`, or external media to the flow's address.
+    Create {
+        /// Its id; tells what it is.
+        id: Minted,
+        /// The channel that is tapped.
+        target: Uniqueid,
+    },
+    /// Put a direction's snoop and external media into its bridge.
+    Join {
+        /// The bridge.
+        bridge: Minted,
+        /// Snoop, external media.
+        channels: [Minted; 2],
+    },
+    /// Delete an object of ours.
+    Remove {
+        /// Its id.
+        id: Minted,
+    },
+    /// Let a channel that waits in the hook go on in the dialplan.
+    Continue {
+        /// The channel.
+        channel: Uniqueid,
+    },
+}
+
+/// Something for the gateway to do.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Ask Asterisk.
+    Ask(Request),
+    /// Open both flows of a session's part: the sockets are read before Asterisk is asked for media.
+    BeginCapture {
+        /// The session as it is.
+        session: Box<SessionRecord>,
+        /// The part of its capture.
+        part: u16,
+        /// The capture begins in the middle of a call.
+        adopted: bool,
+    },
+    /// Take packets of a flow from this source only.
+    ExpectFlow {
+        /// The flow.
+        flow: FlowId,
+        /// Where Asterisk will send from.
+        source: SocketAddr,
+    },
+    /// The call was answered while this part was being captured.
+    CaptureAnswered {
+        /// The session.
+        session: SessionId,
+        /// Its part.
+        part: u16,
+        /// When.
+        at: Timestamp,
+    },
+    /// Close both flows and finish the recording.
+    EndCapture {
+        /// The session.
+        session: SessionId,
+        /// Its part.
+        part: u16,
+        /// When the capture ended.
+        at: Timestamp,
+    },
+    /// Keep the session's row.
+    SaveSession(Box<SessionRecord>),
+    /// Keep a leg's row.
+    SaveLeg(LegRecord),
+    /// Keep and publish an event.
+    Emit(CallEvent),
+}

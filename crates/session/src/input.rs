@@ -1,0 +1,176 @@
+//! What the world tells the reducer.
+
+use std::net::SocketAddr;
+
+use aimg_core::{Direction, FailReason, FlowId, Minted, SessionId, Timestamp, Uniqueid};
+
+use crate::{Request, SessionRecord};
+
+/// Asterisk's channel state, as far as it matters to a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChannelState {
+    /// Down, reserved, off hook, dialling: anything before an answer that tells nothing more.
+    #[default]
+    Early,
+    /// 5: the far end rings.
+    Ringing,
+    /// 6: answered.
+    Up,
+}
+
+impl ChannelState {
+    /// From the number in AMI's `ChannelState`.
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            5 => Self::Ringing,
+            6 => Self::Up,
+            _ => Self::Early,
+        }
+    }
+}
+
+/// A channel as Newchannel, a channel list or StasisStart shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChannelSeen {
+    /// Its stable id.
+    pub uniqueid: String,
+    /// The id of the oldest channel of its call; ARI does not tell it, then it is empty.
+    pub linkedid: String,
+    /// `PJSIP/alice-00000001`.
+    pub name: String,
+    /// Its state.
+    pub state: ChannelState,
+    /// The dialplan context.
+    pub context: String,
+    /// The dialled number.
+    pub exten: String,
+    /// The caller's number, or empty.
+    pub caller_number: String,
+}
+
+/// A session that the store has as not over when the gateway starts.
+#[derive(Clone, Debug)]
+pub struct KnownCall {
+    /// Its row.
+    pub record: SessionRecord,
+    /// The number of the next part of its capture.
+    pub next_part: u16,
+}
+
+/// How a request to Asterisk went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done. External media also tells where its RTP will come from.
+    Done {
+        /// The source address of the RTP to come.
+        rtp_source: Option<SocketAddr>,
+    },
+    /// The object, or the channel it was for, does not exist (404).
+    Gone,
+    /// Asterisk said no, or the request surely did not reach it.
+    Refused(String),
+    /// The request may have been executed: a time-out, a cut connection.
+    Unknown(String),
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Sessions of an earlier run that are not over; comes before anything else.
+    Known(Vec<KnownCall>),
+    /// AMI is connected: these are all the channels there are.
+    AmiUp {
+        /// The whole list.
+        channels: Vec<ChannelSeen>,
+        /// Asterisk started anew since the last list: channels of before are gone even if an id repeats.
+        restarted: bool,
+    },
+    /// AMI is lost; calls go on, their ends will be found out at the next [`Input::AmiUp`].
+    AmiDown,
+    /// AMI Newchannel.
+    ChannelNew(ChannelSeen),
+    /// AMI Newstate.
+    ChannelStateChanged {
+        /// The channel.
+        channel: Uniqueid,
+        /// The state it is in.
+        state: ChannelState,
+    },
+    /// AMI Hangup: the channel is gone.
+    ChannelGone {
+        /// The channel.
+        channel: Uniqueid,
+        /// Q.850 cause.
+        cause: u16,
+    },
+    /// AMI Shutdown: every channel of this PBX dies.
+    PbxDown(FailReason),
+    /// ARI is connected: these are all objects there that some gateway created.
+    AriUp {
+        /// Their ids.
+        minted: Vec<Minted>,
+    },
+    /// A channel of a call entered our hook, or was found waiting in it.
+    HookEntered(ChannelSeen),
+    /// A channel of a call left the hook: released, or hung up.
+    HookLeft(Uniqueid),
+    /// A snoop or external media channel of ours entered our application.
+    TapEntered(Minted),
+    /// A snoop or external media channel of ours left, or a bridge of ours is gone.
+    TapGone(Minted),
+    /// The answer to a request.
+    Reply {
+        /// What was asked.
+        to: Request,
+        /// How it went.
+        outcome: Outcome,
+    },
+    /// Both flows of a capture are open and being read, or why not.
+    CaptureOpened {
+        /// The session.
+        session: SessionId,
+        /// Its part.
+        part: u16,
+        /// One sentence on failure.
+        result: Result<(), String>,
+    },
+    /// A flow takes packets from its source from here on, or why not.
+    FlowExpecting {
+        /// The flow.
+        flow: FlowId,
+        /// One sentence on failure.
+        result: Result<(), String>,
+    },
+    /// The first packet of a flow is here.
+    FlowStarted {
+        /// The flow.
+        flow: FlowId,
+        /// When the kernel received it.
+        first_packet_at: Timestamp,
+    },
+    /// A capture is closed and its recording finished, or kept in the spool with the reason.
+    CaptureClosed {
+        /// The session.
+        session: SessionId,
+        /// Its part.
+        part: u16,
+        /// Whether the recording is complete; one sentence where it could not be finished.
+        result: Result<bool, String>,
+    },
+    /// Time passed; see [`crate::Switchboard::next_deadline`].
+    Tick,
+}
+
+impl Outcome {
+    /// Done, with nothing to tell.
+    pub const DONE: Self = Self::Done { rtp_source: None };
+
+    /// The sentence of a failure.
+    pub(crate) fn failure(&self, what: &str, direction: Direction) -> Option<String> {
+        match self {
+            Self::Done { .. } => None,
+            Self::Gone => Some(format!("{what} of the {direction}: the channel or bridge is gone")),
+            Self::Refused(why) | Self::Unknown(why) => Some(format!("{what} of the {direction}: {why}")),
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! All calls of one PBX, and the way from an input to the call it belongs to.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use aimg_core::{
+    CallDirection, CallState, FailReason, Minted, NodeId, PbxId, SessionId, TapMode, TenantId, Timestamp, Uniqueid,
+};
+
+use crate::call::Call;
+use crate::{CallFacts, CaptureRule, ChannelSeen, Command, Input, KnownCall, Outcome, Request, SessionRecord};
+
+/// Between two tries to let a channel out of the hook that AMI never showed.
+const STRAY_PAUSE: Duration = Duration::from_secs(5);
+
+/// Channel technologies that are never a person's call: what Asterisk or a gateway makes for its own purposes.
+const NOT_CALLS: [&str; 12] = [
+    "Snoop",
+    "UnicastRTP",
+    "MulticastRTP",
+    "AudioSocket",
+    "WebSocket",
+    "Message",
+    "CBAnn",
+    "CBRec",
+    "Announcer",
+    "Recorder",
+    "AsyncGoto",
+    "Surrogate",
+];
+
+/// How the calls of one PBX are treated.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This node: part of every id it creates.
+    pub node: NodeId,
+    /// The tenant that the PBX is dedicated to.
+    pub tenant: TenantId,
+    /// The PBX.
+    pub pbx: PbxId,
+    /// Whether Newchannel alone begins a capture. A call that enters the hook is captured in both modes.
+    pub tap_mode: TapMode,
+    /// Which calls are captured.
+    pub rule: CaptureRule,
+    /// Contexts by which calls come in from outside.
+    pub inbound_contexts: Vec<String>,
+    /// How long a call waits in the hook for its capture. Default 2 s. Longer: fewer clipped beginnings on a slow PBX;
+    /// shorter: callers wait less when something is broken.
+    pub hook_timeout: Duration,
+    /// Captures at once. Each takes two RTP ports of Asterisk, which crashes when it runs out (Asterisk issue 1757).
+    pub taps_max: usize,
+    /// Drawn at random once a process: makes the session ids of two processes differ.
+    pub id_seed: u64,
+}
+
+/// The reducer: all calls of one PBX.
+#[derive(Debug)]
+pub struct Switchboard {
+    config: Config,
+    calls: HashMap<SessionId, Call>,
+    /// Channels of calls, also by the Linkedid they came with.
+    by_channel: HashMap<Uniqueid, SessionId>,
+    /// Channels in the hook that AMI has not shown yet (its Newchannel comes over another connection), and when each is
+    /// let go all the same. One whose call has ended already stays here until ARI tells.
+    strays: BTreeMap<Uniqueid, (ChannelSeen, Timestamp)>,
+    /// While AMI is away, a channel in the hook is taken for a call of its own; the next list puts that right.
+    ami_up: bool,
+    known: Vec<KnownCall>,
+    ids_minted: u64,
+}
+
+impl Switchboard {
+    /// A switchboard without calls.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            calls: HashMap::new(),
+            by_channel: HashMap::new(),
+            strays: BTreeMap::new(),
+            ami_up: false,
+            known: Vec::new(),
+            ids_minted: 0,
+        }
+    }
+
+    /// Sessions that are not over, or whose capture is still being taken down.
+    pub fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Whether nothing is left to do.
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty() && self.strays.is_empty()
+    }
+
+    /// When [`Input::Tick`] is wanted next.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let strays = self.strays.values().map(|(_, until)| *until);
+        self.calls.values().filter_map(Call::deadline).chain(strays).min()
+    }
+
+    /// Takes in one thing that happened at `now` and says what to do.
+    pub fn handle(&mut self, now: Timestamp, input: Input) -> Vec<Command> {
+        let mut out = Vec::new();
+        match input {
+            Input::Known(calls) => self.known = calls,
+            Input::AmiUp { channels, restarted } => self.resync(now, channels, restarted, &mut out),
+            Input::AmiDown => self.ami_lost(now, &mut out),
+            Input::ChannelNew(seen) => self.channel_new(now, &seen, false, &mut out),
+            Input::ChannelStateChanged { channel, state } => {
+                self.with_channel(&channel, |call| call.channel_state(now, &channel, state, &mut out));
+            }
+            Input::ChannelGone { channel, cause } => {
+                self.strays.remove(&channel);
+                self.with_channel(&channel, |call| call.leg_left(now, &channel, cause, &mut out));
+            }
+            Input::PbxDown(reason) => self.calls.values_mut().for_each(|c| c.lost(now, reason, &mut out)),
+            Input::AriUp { minted } => self.compare_minted(now, &minted, &mut out),
+            Input::HookEntered(seen) => self.hook_entered(now, seen, &mut out),
+            Input::HookLeft(channel) => {
+                self.strays.remove(&channel);
+                self.with_channel(&channel, |call| call.hook_left(&channel));
+            }
+            Input::TapEntered(id) => {
+                self.with_session(id.session, |c| c.tap_step(now, id.part, &mut out, |t, out| t.entered(id.what, out)));
+            }
+            Input::TapGone(id) => {
+                self.with_session(id.session, |c| c.tap_step(now, id.part, &mut out, |t, _| t.gone(id.what)));
+            }
+            Input::Reply { to, outcome } => self.reply(now, to, &outcome, &mut out),
+            Input::CaptureOpened { session, part, result } => self.with_session(session, |c| {
+                c.tap_step(now, part, &mut out, |t, out| t.capture_opened(now, result, out));
+            }),
+            Input::FlowExpecting { flow, result } => self.with_session(flow.session, |c| {
+                c.tap_step(now, flow.part, &mut out, |t, out| t.expecting(flow.direction, result, out));
+            }),
+            Input::FlowStarted { flow, first_packet_at } => self.with_session(flow.session, |c| {
+                c.flow_started(now, flow.part, flow.direction, first_packet_at, &mut out);
+            }),
+            Input::CaptureClosed { session, part, result } => {
+                self.with_session(session, |c| c.capture_closed(now, part, result, &mut out));
+            }
+            Input::Tick => self.tick(now, &mut out),
+        }
+        self.forget_done_calls();
+        out
+    }
+
+    fn channel_new(&mut self, now: Timestamp, seen: &ChannelSeen, found: bool, out: &mut Vec<Command>) {
+        let uniqueid = Uniqueid::new(&seen.uniqueid);
+        if uniqueid.is_minted() || is_no_call(&seen.name) {
+            return;
+        }
+        if let Some(call) = self.call_of(&uniqueid) {
+            if call.has_leg(&uniqueid) {
+                call.channel_state(now, &uniqueid, seen.state, out);
+                return;
+            }
+            call.leg_joined(now, seen, out);
+        } else if let Some(session) = self.by_channel.get(&Uniqueid::new(&seen.linkedid)).copied() {
+            self.by_channel.insert(uniqueid.clone(), session);
+            self.with_session(session, |call| call.leg_joined(now, seen, out));
+        } else {
+            self.call_new(now, seen, found, out);
+        }
+        if let Some((seen, _)) = self.strays.remove(&uniqueid) {
+            self.hook_entered(now, seen, out);
+        }
+    }
+
+    fn call_new(&mut self, now: Timestamp, seen: &ChannelSeen, found: bool, out: &mut Vec<Command>) {
+        let uniqueid = Uniqueid::new(&seen.uniqueid);
+        let inbound = self.config.inbound_contexts.contains(&seen.context);
+        let direction = if inbound { CallDirection::Inbound } else { CallDirection::Outbound };
+        let facts = CallFacts { context: &seen.context, dialled: &seen.exten, direction };
+        let record = SessionRecord {
+            id: self.mint_session(now),
+            tenant: self.config.tenant,
+            pbx: self.config.pbx,
+            node: self.config.node.clone(),
+            uniqueid: uniqueid.clone(),
+            linkedid: if seen.linkedid.is_empty() { seen.uniqueid.clone() } else { seen.linkedid.clone() },
+            state: CallState::Detected,
+            call_direction: direction,
+            caller_number: seen.caller_number.clone(),
+            dialled_number: seen.exten.clone(),
+            context: seen.context.clone(),
+            started_at: now,
+            answered_at: None,
+            ended_at: None,
+            hangup_cause: None,
+            captured: self.config.rule.wants(&facts),
+        };
+        let id = record.id;
+        self.by_channel.insert(Uniqueid::new(&record.linkedid), id);
+        self.by_channel.insert(uniqueid, id);
+        let mut call = Call::detected(record, 0, found, self.config.hook_timeout);
+        call.announce(now, out);
+        call.leg_joined(now, seen, out);
+        self.calls.insert(id, call);
+        if self.config.tap_mode == TapMode::Ami {
+            self.begin_capture(now, id, out);
+        }
+    }
+
+    fn begin_capture(&mut self, now: Timestamp, session: SessionId, out: &mut Vec<Command>) {
+        let taps = self.calls.values().map(|c| c.taps().len()).sum::<usize>();
+        let taps_max = self.config.taps_max;
+        self.with_session(session, |call| {
+            if call.record.captured && !call.has_active_tap() && taps >= taps_max {
+                call.capture_refused(now, format!("{taps} captures are running on this PBX, no more are allowed"), out);
+            } else {
+                call.begin_capture(now, out);
+            }
+        });
+    }
+
+    fn hook_entered(&mut self, now: Timestamp, seen: ChannelSeen, out: &mut Vec<Command>) {
+        let channel = Uniqueid::new(&seen.uniqueid);
+        let Some(session) = self.by_channel.get(&channel).copied() else {
+            self.strays.insert(channel, (seen, now + self.config.hook_timeout));
+            if !self.ami_up {
+                self.ami_lost(now, out);
+            }
+            return;
+        };
+        self.with_session(session, |call| call.hook_entered(now, &channel, out));
+        self.begin_capture(now, session, out);
+        self.with_session(session, |call| call.release_unless_attaching(now, out));
+    }
+
+    fn reply(&mut self, now: Timestamp, to: Request, outcome: &Outcome, out: &mut Vec<Command>) {
+        match to {
+            Request::Create { id, .. } => self.with_session(id.session, |c| {
+                c.tap_step(now, id.part, out, |t, out| t.created(id.what, outcome, out));
+            }),
+            Request::Join { bridge, .. } => self.with_session(bridge.session, |c| {
+                c.tap_step(now, bridge.part, out, |t, _| t.joined(bridge.what.direction(), outcome));
+            }),
+            Request::Remove { id } => self.with_session(id.session, |c| {
+                c.tap_step(now, id.part, out, |t, _| {
+                    t.removed(now, id.what, outcome);
+                    crate::tap::TapStep::Quiet
+                });
+            }),
+            Request::Continue { channel } if self.strays.contains_key(&channel) => {
+                if matches!(outcome, Outcome::Done { .. } | Outcome::Gone) {
+                    self.strays.remove(&channel);
+                }
+            }
+            Request::Continue { channel } => self.with_channel(&channel, |c| c.continued(now, &channel, outcome)),
+        }
+    }
+
+    /// AMI is away: who waits in the hook is captured on ARI's word alone.
+    fn ami_lost(&mut self, now: Timestamp, out: &mut Vec<Command>) {
+        self.ami_up = false;
+        for (seen, _) in std::mem::take(&mut self.strays).into_values() {
+            self.channel_new(now, &seen, false, out);
+            self.hook_entered(now, seen, out);
+        }
+    }
+
+    /// AMI is back with the list of all channels.
+    fn resync(&mut self, now: Timestamp, mut channels: Vec<ChannelSeen>, restarted: bool, out: &mut Vec<Command>) {
+        self.ami_up = true;
+        if restarted {
+            self.calls.values_mut().for_each(|c| c.lost(now, FailReason::PbxRestarted, out));
+            self.forget_done_calls();
+        }
+        channels.retain(|c| !Uniqueid::new(&c.uniqueid).is_minted() && !is_no_call(&c.name));
+        // The first channel of a call before its other legs.
+        channels.sort_by_key(|c| (c.uniqueid != c.linkedid, c.uniqueid.clone()));
+        let live: BTreeSet<Uniqueid> = channels.iter().map(|c| Uniqueid::new(&c.uniqueid)).collect();
+        for call in self.calls.values_mut().filter(|c| !c.record.state.is_over()) {
+            let vanished = call.live_legs().filter(|l| !live.contains(*l)).cloned().collect::<Vec<_>>();
+            if call.live_legs().count() == vanished.len() {
+                call.lost(now, FailReason::GoneWhileAway, out);
+            } else {
+                vanished.iter().for_each(|leg| call.leg_left(now, leg, 0, out));
+            }
+        }
+        for known in std::mem::take(&mut self.known) {
+            self.adopt_or_end(now, known, &channels, out);
+        }
+        for seen in &channels {
+            self.channel_new(now, seen, true, out);
+        }
+    }
+
+    /// A session of an earlier run: its call goes on, or ended while nobody looked.
+    fn adopt_or_end(&mut self, now: Timestamp, known: KnownCall, channels: &[ChannelSeen], out: &mut Vec<Command>) {
+        let record = known.record;
+        let (id, first, linkedid) = (record.id, record.uniqueid.clone(), record.linkedid.clone());
+        let mut call = Call::detected(record, known.next_part, true, self.config.hook_timeout);
+        let legs: Vec<&ChannelSeen> =
+            channels.iter().filter(|c| c.uniqueid == first.as_str() || c.linkedid == linkedid).collect();
+        if legs.is_empty() {
+            call.lost(now, FailReason::GoneWhileAway, out);
+            return;
+        }
+        call.adopted(now, out);
+        for seen in legs {
+            self.by_channel.insert(Uniqueid::new(&seen.uniqueid), id);
+            call.leg_joined(now, seen, out);
+        }
+        self.by_channel.insert(first, id);
+        self.by_channel.insert(Uniqueid::new(&linkedid), id);
+        self.calls.insert(id, call);
+        self.begin_capture(now, id, out);
+    }
+
+    /// ARI is back with the list of all objects that a gateway made: what no tap of ours answers for is an orphan.
+    fn compare_minted(&mut self, now: Timestamp, minted: &[Minted], out: &mut Vec<Command>) {
+        for call in self.calls.values_mut() {
+            for part in call.taps().iter().map(|t| t.part).collect::<Vec<_>>() {
+                call.tap_step(now, part, out, |tap, _| tap.compare(minted));
+            }
+        }
+        let owned = |id: &Minted| self.calls.get(&id.session).is_some_and(|c| c.taps().iter().any(|t| t.owns(id)));
+        for id in minted.iter().filter(|id| id.node == self.config.node && !owned(id)) {
+            out.push(Command::Ask(Request::Remove { id: id.clone() }));
+        }
+    }
+
+    fn tick(&mut self, now: Timestamp, out: &mut Vec<Command>) {
+        for (channel, (_, until)) in self.strays.iter_mut().filter(|(_, (_, until))| *until <= now) {
+            *until = now + STRAY_PAUSE;
+            out.push(Command::Ask(Request::Continue { channel: channel.clone() }));
+        }
+        let sessions: Vec<SessionId> = self.calls.keys().copied().collect();
+        for session in sessions {
+            let mut again = false;
+            self.with_session(session, |call| again = call.tick(now, out));
+            if again {
+                self.begin_capture(now, session, out);
+            }
+        }
+    }
+
+    fn call_of(&mut self, channel: &Uniqueid) -> Option<&mut Call> {
+        self.calls.get_mut(self.by_channel.get(channel)?)
+    }
+
+    fn with_channel(&mut self, channel: &Uniqueid, then: impl FnOnce(&mut Call)) {
+        if let Some(call) = self.call_of(channel) {
+            then(call);
+        }
+    }
+
+    fn with_session(&mut self, session: SessionId, then: impl FnOnce(&mut Call)) {
+        if let Some(call) = self.calls.get_mut(&session) {
+            then(call);
+        }
+    }
+
+    fn forget_done_calls(&mut self) {
+        let before = self.calls.len();
+        self.calls.retain(|_, c| !c.is_done());
+        if self.calls.len() != before {
+            self.by_channel.retain(|_, session| self.calls.contains_key(session));
+        }
+    }
+
+    /// A version 7 UUID made of the time, the process's seed and a counter.
+    fn mint_session(&mut self, now: Timestamp) -> SessionId {
+        self.ids_minted += 1;
+        let millis = u64::try_from(now.as_micros() / 1000).unwrap_or(0);
+        let mut bytes = [0; 10];
+        bytes[..8].copy_from_slice(&scramble(self.config.id_seed.wrapping_add(self.ids_minted)).to_le_bytes());
+        bytes[8..].copy_from_slice(&scramble(self.config.id_seed ^ self.ids_minted).to_le_bytes()[..2]);
+        SessionId::from_uuid(uuid::Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid())
+    }
+}
+
+/// SplitMix64's finaliser: neighbouring numbers become unlike ones.
+fn scramble(n: u64) -> u64 {
+    let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    n ^ (n >> 31)
+}
+
+fn is_no_call(name: &str) -> bool {
+    name.split_once('/').is_some_and(|(tech, _)| NOT_CALLS.contains(&tech))
+}

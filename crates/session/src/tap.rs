@@ -1,0 +1,393 @@
+//! One part of a session's capture: six objects in Asterisk, two flows here.
+//!
+//! What can go wrong: the call hangs up between any two requests, Asterisk's event comes before its reply, a reply never
+//! comes, an object dies by itself. Each object therefore has its own state, and a tap is closed only when each of them is
+//! known to be gone. An object whose creation is under way is never deleted before the reply: the deletion could overtake
+//! the creation and leave the object behind.
+
+use std::time::Duration;
+
+use aimg_core::{Direction, FlowId, Minted, MintedWhat, NodeId, SessionId, Timestamp, Uniqueid};
+
+use crate::{Command, Outcome, Request};
+
+/// How long an attach may take before it is rolled back.
+const ATTACH_TIME_MAX: Duration = Duration::from_secs(5);
+/// How often a deletion is tried again; after that the object is left to the clean-up at the next connection.
+const REMOVE_TRIES_MAX: u8 = 5;
+/// Between two tries of a deletion.
+const REMOVE_PAUSE: Duration = Duration::from_secs(1);
+
+/// An object of ours in Asterisk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Object {
+    /// Not asked for.
+    #[default]
+    Absent,
+    /// Asked for, no reply yet.
+    Asked,
+    /// It exists.
+    There,
+    /// Its deletion is under way.
+    Removing { tries: u8 },
+    /// Its deletion failed and is tried again at this time.
+    RemoveLater { tries: u8, at: Timestamp },
+    /// It does not exist any more, or never did.
+    Gone,
+}
+
+/// One direction of a tap.
+#[derive(Clone, Copy, Debug, Default)]
+struct Side {
+    bridge: Object,
+    snoop: Object,
+    media: Object,
+    /// StasisStart of the snoop channel was seen.
+    snoop_entered: bool,
+    /// StasisStart of the external media channel was seen.
+    media_entered: bool,
+    /// The shard knows the source.
+    expecting: bool,
+    /// Both channels were asked into the bridge; nothing earlier makes audio flow.
+    join_asked: bool,
+    /// Its first packet is here.
+    started: bool,
+}
+
+impl Side {
+    fn object(&mut self, what: MintedWhat) -> &mut Object {
+        match what {
+            MintedWhat::Bridge(_) => &mut self.bridge,
+            MintedWhat::Snoop(_) => &mut self.snoop,
+            MintedWhat::Media(_) => &mut self.media,
+        }
+    }
+
+    fn may_join(&self) -> bool {
+        let there = [self.bridge, self.snoop, self.media] == [Object::There; 3];
+        there && self.snoop_entered && self.media_entered && self.expecting && !self.join_asked
+    }
+}
+
+/// Where a tap stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The flows are being opened.
+    Opening,
+    /// Asterisk is being asked; until the first packet of both directions.
+    Attaching { until: Timestamp },
+    /// Both directions flow.
+    Flowing,
+    /// Everything is being taken down.
+    Closing,
+}
+
+/// What a step of a tap means to its session.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum TapStep {
+    /// Nothing beyond the tap.
+    Quiet,
+    /// The first packet of a direction is here.
+    Started(Direction),
+    /// It could not be attached, or broke: it must be closed. The sentence says why.
+    Broken(String),
+}
+
+/// One part of a session's capture.
+#[derive(Debug)]
+pub(crate) struct Tap {
+    pub(crate) part: u16,
+    node: NodeId,
+    session: SessionId,
+    target: Uniqueid,
+    phase: Phase,
+    sides: [Side; 2],
+    /// The flows are open or being opened: `CaptureClosed` has not come.
+    capture_open: bool,
+    /// `EndCapture` was commanded.
+    end_commanded: bool,
+}
+
+impl Tap {
+    /// A tap on `target` whose flows the caller has just commanded to be opened.
+    pub(crate) fn new(node: NodeId, session: SessionId, part: u16, target: Uniqueid) -> Self {
+        Self {
+            part,
+            node,
+            session,
+            target,
+            phase: Phase::Opening,
+            sides: [Side::default(); 2],
+            capture_open: true,
+            end_commanded: false,
+        }
+    }
+
+    /// Whether both directions flow.
+    pub(crate) fn is_flowing(&self) -> bool {
+        self.phase == Phase::Flowing
+    }
+
+    /// Whether it is being taken down.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.phase == Phase::Closing
+    }
+
+    /// Whether nothing of it is left, here or in Asterisk.
+    pub(crate) fn is_closed(&self) -> bool {
+        let gone = |o: Object| matches!(o, Object::Absent | Object::Gone);
+        self.is_closing()
+            && !self.capture_open
+            && self.sides.iter().all(|s| gone(s.bridge) && gone(s.snoop) && gone(s.media))
+    }
+
+    /// When [`Tap::tick`] has something to do.
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        let attach = match self.phase {
+            Phase::Attaching { until } => Some(until),
+            Phase::Opening | Phase::Flowing | Phase::Closing => None,
+        };
+        let removals = self.sides.iter().flat_map(|s| [s.bridge, s.snoop, s.media]).filter_map(|o| match o {
+            Object::RemoveLater { at, .. } => Some(at),
+            _ => None,
+        });
+        removals.chain(attach).min()
+    }
+
+    /// Both flows are open, or why not.
+    pub(crate) fn capture_opened(
+        &mut self,
+        now: Timestamp,
+        result: Result<(), String>,
+        out: &mut Vec<Command>,
+    ) -> TapStep {
+        if let Err(why) = result {
+            self.capture_open = false;
+            return self.broken(why);
+        }
+        if self.is_closing() {
+            self.end_capture(now, out);
+            return TapStep::Quiet;
+        }
+        self.phase = Phase::Attaching { until: now + ATTACH_TIME_MAX };
+        for what in MintedWhat::ALL {
+            *self.object(what) = Object::Asked;
+            out.push(Command::Ask(Request::Create { id: self.minted(what), target: self.target.clone() }));
+        }
+        TapStep::Quiet
+    }
+
+    /// The reply to a creation.
+    pub(crate) fn created(&mut self, what: MintedWhat, outcome: &Outcome, out: &mut Vec<Command>) -> TapStep {
+        if *self.object(what) != Object::Asked {
+            return TapStep::Quiet;
+        }
+        *self.object(what) = match outcome {
+            Outcome::Done { .. } | Outcome::Unknown(_) => Object::There,
+            Outcome::Gone | Outcome::Refused(_) => Object::Gone,
+        };
+        if self.is_closing() {
+            self.remove(what, out);
+            return TapStep::Quiet;
+        }
+        let name = match what {
+            MintedWhat::Bridge(_) => "bridge",
+            MintedWhat::Snoop(_) => "snoop",
+            MintedWhat::Media(_) => "external media",
+        };
+        match (what, outcome) {
+            (MintedWhat::Media(direction), Outcome::Done { rtp_source: Some(source) }) => {
+                out.push(Command::ExpectFlow { flow: self.flow(direction), source: *source });
+                TapStep::Quiet
+            }
+            (MintedWhat::Media(direction), Outcome::Done { rtp_source: None }) => self
+                .broken(format!("external media of the {direction}: Asterisk did not tell where its RTP comes from")),
+            (_, outcome) => match outcome.failure(name, what.direction()) {
+                Some(why) => self.broken(why),
+                None => self.join_if_ready(what.direction(), out),
+            },
+        }
+    }
+
+    /// The shard takes packets of the direction, or why not.
+    pub(crate) fn expecting(
+        &mut self,
+        direction: Direction,
+        result: Result<(), String>,
+        out: &mut Vec<Command>,
+    ) -> TapStep {
+        match result {
+            Ok(()) => {
+                self.sides[direction.index()].expecting = true;
+                self.join_if_ready(direction, out)
+            }
+            Err(why) => self.broken(why),
+        }
+    }
+
+    /// A channel of ours entered the application; this may come before the reply to its creation.
+    pub(crate) fn entered(&mut self, what: MintedWhat, out: &mut Vec<Command>) -> TapStep {
+        let side = &mut self.sides[what.direction().index()];
+        match what {
+            MintedWhat::Snoop(_) => side.snoop_entered = true,
+            MintedWhat::Media(_) => side.media_entered = true,
+            MintedWhat::Bridge(_) => {}
+        }
+        self.join_if_ready(what.direction(), out)
+    }
+
+    /// The reply to a join.
+    pub(crate) fn joined(&mut self, direction: Direction, outcome: &Outcome) -> TapStep {
+        match outcome.failure("joining snoop and external media", direction) {
+            // A join that may have been done shows itself by its first packet, or by the attach time running out.
+            Some(_) if matches!(outcome, Outcome::Unknown(_)) => TapStep::Quiet,
+            Some(why) => self.broken(why),
+            None => TapStep::Quiet,
+        }
+    }
+
+    /// The first packet of a direction is here.
+    pub(crate) fn started(&mut self, direction: Direction) -> TapStep {
+        self.sides[direction.index()].started = true;
+        if matches!(self.phase, Phase::Attaching { .. }) && self.sides.iter().all(|s| s.started) {
+            self.phase = Phase::Flowing;
+        }
+        TapStep::Started(direction)
+    }
+
+    /// An object of ours died or left. It may still exist (StasisEnd), so its deletion is asked for all the same.
+    pub(crate) fn gone(&mut self, what: MintedWhat) -> TapStep {
+        let known = matches!(self.object(what), Object::Asked | Object::There);
+        if known { self.broken("a channel of the capture was hung up in Asterisk".to_owned()) } else { TapStep::Quiet }
+    }
+
+    /// The reply to a deletion.
+    pub(crate) fn removed(&mut self, now: Timestamp, what: MintedWhat, outcome: &Outcome) {
+        let object = self.object(what);
+        let Object::Removing { tries } = *object else { return };
+        *object = match outcome {
+            Outcome::Done { .. } | Outcome::Gone => Object::Gone,
+            Outcome::Refused(_) | Outcome::Unknown(_) if tries >= REMOVE_TRIES_MAX => Object::Gone,
+            Outcome::Refused(_) | Outcome::Unknown(_) => Object::RemoveLater { tries, at: now + REMOVE_PAUSE },
+        };
+    }
+
+    /// The list of what exists, after ARI came back: a flowing tap with a missing object is broken.
+    pub(crate) fn compare(&mut self, existing: &[Minted]) -> TapStep {
+        let missing = |tap: &Self, what| !existing.contains(&tap.minted(what));
+        let lost = MintedWhat::ALL.into_iter().any(|what| *self.object(what) == Object::There && missing(self, what));
+        for what in MintedWhat::ALL {
+            let waits = matches!(self.object(what), Object::There | Object::RemoveLater { .. });
+            if waits && missing(self, what) {
+                *self.object(what) = Object::Gone;
+            }
+        }
+        if lost {
+            self.broken("objects of the capture were gone when ARI came back".to_owned())
+        } else {
+            TapStep::Quiet
+        }
+    }
+
+    /// Time passed.
+    pub(crate) fn tick(&mut self, now: Timestamp, out: &mut Vec<Command>) -> TapStep {
+        for what in MintedWhat::ALL {
+            if let Object::RemoveLater { at, .. } = *self.object(what)
+                && at <= now
+            {
+                self.remove(what, out);
+            }
+        }
+        match self.phase {
+            Phase::Attaching { until } if until <= now => {
+                self.broken(format!("no audio within {} s of asking for it", ATTACH_TIME_MAX.as_secs()))
+            }
+            _ => TapStep::Quiet,
+        }
+    }
+
+    /// Takes everything down; what is being created goes when its reply has come.
+    pub(crate) fn close(&mut self, now: Timestamp, out: &mut Vec<Command>) {
+        if self.is_closing() {
+            return;
+        }
+        let opened = self.phase != Phase::Opening;
+        self.phase = Phase::Closing;
+        // The flows first: the last packets are in our sockets already.
+        if opened {
+            self.end_capture(now, out);
+        }
+        for what in MintedWhat::ALL {
+            if *self.object(what) == Object::There {
+                self.remove(what, out);
+            }
+        }
+    }
+
+    /// Both flows are closed.
+    pub(crate) fn capture_closed(&mut self) {
+        self.capture_open = false;
+    }
+
+    /// Everything of this PBX died with it: only the flows are left to close.
+    pub(crate) fn pbx_died(&mut self, now: Timestamp, out: &mut Vec<Command>) {
+        for what in MintedWhat::ALL {
+            let object = self.object(what);
+            if *object != Object::Absent {
+                *object = Object::Gone;
+            }
+        }
+        self.close(now, out);
+    }
+
+    /// Whether the tap still answers for this object: it exists, or a request about it is under way.
+    pub(crate) fn owns(&self, id: &Minted) -> bool {
+        let mut side = self.sides[id.what.direction().index()];
+        let object = *side.object(id.what);
+        id.part == self.part && !matches!(object, Object::Absent | Object::Gone)
+    }
+
+    fn end_capture(&mut self, now: Timestamp, out: &mut Vec<Command>) {
+        if self.capture_open && !self.end_commanded {
+            self.end_commanded = true;
+            out.push(Command::EndCapture { session: self.session, part: self.part, at: now });
+        }
+    }
+
+    fn join_if_ready(&mut self, direction: Direction, out: &mut Vec<Command>) -> TapStep {
+        if !self.is_closing() && self.sides[direction.index()].may_join() {
+            self.sides[direction.index()].join_asked = true;
+            out.push(Command::Ask(Request::Join {
+                bridge: self.minted(MintedWhat::Bridge(direction)),
+                channels: [MintedWhat::Snoop(direction), MintedWhat::Media(direction)].map(|w| self.minted(w)),
+            }));
+        }
+        TapStep::Quiet
+    }
+
+    fn remove(&mut self, what: MintedWhat, out: &mut Vec<Command>) {
+        let tries = match *self.object(what) {
+            Object::There => 0,
+            Object::RemoveLater { tries, .. } => tries,
+            Object::Absent | Object::Asked | Object::Removing { .. } | Object::Gone => return,
+        };
+        *self.object(what) = Object::Removing { tries: tries + 1 };
+        out.push(Command::Ask(Request::Remove { id: self.minted(what) }));
+    }
+
+    fn broken(&self, why: String) -> TapStep {
+        if self.is_closing() { TapStep::Quiet } else { TapStep::Broken(why) }
+    }
+
+    fn object(&mut self, what: MintedWhat) -> &mut Object {
+        self.sides[what.direction().index()].object(what)
+    }
+
+    fn minted(&self, what: MintedWhat) -> Minted {
+        Minted { node: self.node.clone(), session: self.session, part: self.part, what }
+    }
+
+    fn flow(&self, direction: Direction) -> FlowId {
+        FlowId { session: self.session, part: self.part, direction }
+    }
+}

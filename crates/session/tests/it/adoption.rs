@@ -1,0 +1,115 @@
+//! Coming back: after a restart of the gateway, of Asterisk, or of a connection.
+
+use std::time::Duration;
+
+use aimg_core::{CallState, FailReason, Minted, MintedWhat, SessionId, TapMode};
+use aimg_session::{ChannelSeen, ChannelState, Input, KnownCall};
+
+use crate::world::{BOTH, InOrder, World, config};
+
+/// A world in which one call was captured when the gateway died, and what the store knows of it.
+fn died() -> (World<InOrder>, KnownCall) {
+    let mut w = World::new(config(TapMode::Ami, "all"), InOrder);
+    w.channel("1.1", "1.1", "from-trunk");
+    w.state("1.1", ChannelState::Up);
+    w.settle(Duration::ZERO);
+    let record = w.sessions.values().next().unwrap().clone();
+    let mut reborn = World::new(config(TapMode::Ami, "all"), InOrder);
+    reborn.objects = w.objects;
+    reborn.channels = w.channels;
+    (reborn, KnownCall { record, next_part: 1 })
+}
+
+fn channels(w: &World<InOrder>) -> Vec<ChannelSeen> {
+    w.channels.values().cloned().collect()
+}
+
+#[test]
+fn a_live_call_is_adopted_and_what_was_left_of_its_tap_removed() {
+    let (mut w, known) = died();
+    let id = known.record.id;
+    w.give(Input::Known(vec![known]));
+    let minted = w.objects.iter().map(|o| Minted::parse(o).unwrap()).collect();
+    w.give(Input::AriUp { minted });
+    w.give(Input::AmiUp { channels: channels(&w), restarted: false });
+    w.settle(Duration::ZERO);
+    assert_eq!(w.begun.len(), 1);
+    let (record, part, adopted) = &w.begun[0];
+    assert_eq!((record.id, *part, *adopted), (id, 1, true));
+    assert!(record.answered_at.is_some(), "the answer was seen before the restart");
+    assert_eq!(w.objects.len(), 6, "the old tap's objects are gone: {:?}", w.objects);
+    assert!(w.objects.contains(&Minted { part: 1, ..Minted::parse(w.objects.first().unwrap()).unwrap() }.to_string()));
+    w.hangup("1.1");
+    w.settle(Duration::from_secs(1));
+    w.sessions.entry(id).and_modify(|r| assert_eq!(r.state, CallState::Ended));
+    w.assert_nothing_left();
+}
+
+#[test]
+fn a_call_that_ended_meanwhile_is_closed() {
+    let (mut w, known) = died();
+    w.give(Input::Known(vec![known]));
+    w.give(Input::AmiUp { channels: vec![], restarted: false });
+    assert_eq!(w.states(), [CallState::Ended]);
+    assert!(w.kinds().contains(&"lost"));
+}
+
+#[test]
+fn a_call_found_without_a_session_is_captured_from_there_on() {
+    let (mut w, _) = died();
+    w.objects.clear();
+    w.give(Input::AmiUp { channels: channels(&w), restarted: false });
+    w.settle(Duration::ZERO);
+    let (record, part, adopted) = &w.begun[0];
+    assert_eq!((*part, *adopted, record.answered_at), (0, true, None), "nobody knows when it was answered");
+}
+
+#[test]
+fn orphans_of_this_node_are_removed_and_those_of_others_left_alone() {
+    let mut w = World::new(config(TapMode::Ami, "all"), InOrder);
+    let orphan = |node: &str| Minted {
+        node: node.parse().unwrap(),
+        session: SessionId::from_uuid(uuid::Uuid::from_u128(9)),
+        part: 0,
+        what: MintedWhat::Bridge(BOTH[0]),
+    };
+    w.objects = ["n1", "n2"].map(|n| orphan(n).to_string()).into();
+    w.give(Input::AriUp { minted: vec![orphan("n1"), orphan("n2")] });
+    w.settle(Duration::ZERO);
+    assert_eq!(w.objects.iter().map(String::as_str).collect::<Vec<_>>(), [orphan("n2").to_string()]);
+}
+
+#[test]
+fn calls_of_a_restarted_asterisk_fail_and_their_recordings_are_finished() {
+    let mut w = World::new(config(TapMode::Ami, "all"), InOrder);
+    w.channel("1.1", "1.1", "a");
+    w.state("1.1", ChannelState::Up);
+    w.settle(Duration::ZERO);
+    w.objects.clear();
+    w.channels.clear();
+    w.give(Input::PbxDown(FailReason::PbxRestarted));
+    w.settle(Duration::from_secs(1));
+    assert_eq!(w.states().last(), Some(&CallState::Failed));
+    assert!(w.kinds().contains(&"recording_ready"));
+    w.assert_nothing_left();
+}
+
+#[test]
+fn a_connection_that_was_cut_changes_nothing_for_calls_that_live() {
+    let mut w = World::new(config(TapMode::Ami, "all"), InOrder);
+    w.channel("1.1", "1.1", "a");
+    w.channel("2.1", "2.1", "a");
+    w.settle(Duration::ZERO);
+    let minted = w.objects.iter().map(|o| Minted::parse(o).unwrap()).collect();
+    let before = (w.objects.clone(), w.begun.len());
+    w.give(Input::AriUp { minted });
+    w.give(Input::AmiUp { channels: channels(&w), restarted: false });
+    w.settle(Duration::ZERO);
+    assert_eq!((w.objects.clone(), w.begun.len()), before);
+
+    // One of them was hung up while the connection was away.
+    w.channels.remove(&aimg_core::Uniqueid::new("2.1"));
+    w.give(Input::AmiUp { channels: channels(&w), restarted: false });
+    w.settle(Duration::from_secs(1));
+    assert_eq!((w.objects.len(), w.board.len()), (6, 1));
+}
