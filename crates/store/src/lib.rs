@@ -1,1 +1,31 @@
-//! TODO-DOC
+//! What outlives the process: tenants, their PBXs, and the sessions, legs, events and recordings of their calls.
+//!
+//! One SQLite file. Every function that reaches a tenant's rows takes a [`TenantScope`](aimg_core::TenantScope) or rows
+//! that name their tenant; a row out of reach is [`Error::NotFound`], the same as a row that does not exist.
+//!
+//! Left to others: what a call is and how its state changes (`session`), when rows are written and what happens while the
+//! database is away (`gateway`), the audio itself (`recording`).
+
+mod changes;
+mod entity;
+mod error;
+mod key;
+mod migration;
+mod name;
+mod pbxs;
+mod recordings;
+mod scope;
+mod sessions;
+mod sqlite;
+mod store;
+mod tenants;
+
+pub use changes::Change;
+pub use error::{Error, Result};
+pub use key::data_key;
+pub use migration::MigrationState;
+pub use pbxs::{NewPbx, Pbx, PbxSecrets};
+pub use recordings::RecordingRow;
+pub use sessions::{LegRow, SESSIONS_LIMIT_MAX, SessionDetail, SessionFilter, SessionRow, StoredSession};
+pub use store::{Config, Store};
+pub use tenants::Tenant;

@@ -1,0 +1,209 @@
+//! What the gateway writes about calls: batches of changes, each batch whole or not at all.
+//!
+//! Every change can be applied again without harm, so a batch whose outcome is unknown is simply repeated.
+
+use aimg_core::{CallEvent, SessionId, TenantId, TenantScope};
+use sea_orm::sea_query::{Expr, OnConflict};
+use sea_orm::{ActiveValue, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter};
+
+use crate::entity::{call_event, call_leg, call_session, recording};
+use crate::error::{Error, Result};
+use crate::recordings::RecordingRow;
+use crate::scope::{TenantRows, scoped_update};
+use crate::sessions::{LegRow, SessionRow};
+use crate::store::Store;
+
+/// One thing to be written about a call. A session comes before what belongs to it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// The session as it is. Its tenant, PBX, uniqueid and start are fixed by the first write.
+    Session(Box<SessionRow>),
+    /// A channel as it is.
+    Leg(LegRow),
+    /// Something happened; the same event at the same microsecond is the same event.
+    Event(CallEvent),
+    /// Both ledgers as they stand while the capture runs.
+    Live {
+        /// Whose call it is.
+        tenant: TenantId,
+        /// The session.
+        session: SessionId,
+        /// The ledgers.
+        ledgers: serde_json::Value,
+    },
+    /// A recording is finished.
+    Recording(RecordingRow),
+}
+
+impl Change {
+    /// Whose row it writes.
+    pub fn tenant(&self) -> TenantId {
+        match self {
+            Self::Session(row) => row.tenant,
+            Self::Leg(row) => row.tenant,
+            Self::Event(event) => event.tenant,
+            Self::Live { tenant, .. } => *tenant,
+            Self::Recording(row) => row.tenant,
+        }
+    }
+
+    /// The session it writes about.
+    pub fn session(&self) -> SessionId {
+        match self {
+            Self::Session(row) => row.id,
+            Self::Leg(row) => row.session,
+            Self::Event(event) => event.session,
+            Self::Live { session, .. } => *session,
+            Self::Recording(row) => row.session,
+        }
+    }
+
+    /// Why the database refused it, in terms of what is missing or taken.
+    fn refused(&self, e: DbErr) -> Error {
+        match (Error::from_write(e, "session", self.session()), self) {
+            (Error::NotFound { .. }, Self::Session(row)) => {
+                Error::not_found("tenant or PBX", format!("{} or {}", row.tenant, row.pbx))
+            }
+            (Error::Conflict { .. }, Self::Session(row)) => {
+                Error::Conflict { what: "a live session with uniqueid", id: row.uniqueid.to_string() }
+            }
+            (other, _) => other,
+        }
+    }
+}
+
+/// What a later write of a session may change.
+const SESSION_FIELDS: [call_session::Column; 11] = {
+    use call_session::Column::{
+        AnsweredAt, CallDirection, CallerNumber, Captured, Context, DialledNumber, EndedAt, HangupCause, Linkedid,
+        Node, State,
+    };
+    [
+        Linkedid,
+        State,
+        CallDirection,
+        CallerNumber,
+        DialledNumber,
+        Context,
+        AnsweredAt,
+        EndedAt,
+        HangupCause,
+        Node,
+        Captured,
+    ]
+};
+
+/// What a later write of a leg may change.
+const LEG_FIELDS: [call_leg::Column; 4] = {
+    use call_leg::Column::{CallerNumber, HangupCause, LeftAt, Name};
+    [Name, CallerNumber, LeftAt, HangupCause]
+};
+
+/// What a later write of a recording may change.
+const RECORDING_FIELDS: [recording::Column; 6] = {
+    use recording::Column::{Bytes, Certificate, Complete, CreatedAt, DurationMs, Path};
+    [Path, Certificate, Complete, DurationMs, Bytes, CreatedAt]
+};
+
+impl Store {
+    /// Writes all of `changes` in one transaction, in their order.
+    ///
+    /// When one fails, none is written: [`Error::NotFound`] names the session that is not there for the change's tenant,
+    /// [`Error::Conflict`] a new session whose uniqueid a live session of the same PBX holds. [`Error::Busy`] and
+    /// [`Error::DiskFull`] are worth another try.
+    pub async fn apply(&self, scope: TenantScope, changes: &[Change]) -> Result<()> {
+        if let Some(foreign) = changes.iter().find(|c| !scope.reaches(c.tenant())) {
+            return Err(Error::not_found("session", foreign.session()));
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let transaction = self.begin_write().await?;
+        for change in changes {
+            write(&transaction, change).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+}
+
+async fn write(db: &impl ConnectionTrait, change: &Change) -> Result<()> {
+    let written = match change {
+        Change::Session(row) => {
+            let fields = SESSION_FIELDS;
+            upsert::<call_session::Entity>(db, row.as_ref().into(), row.tenant, [call_session::Column::Id], fields)
+                .await
+        }
+        Change::Leg(row) => {
+            let key = [call_leg::Column::SessionId, call_leg::Column::Uniqueid];
+            upsert::<call_leg::Entity>(db, row.into(), row.tenant, key, LEG_FIELDS).await
+        }
+        Change::Recording(row) => {
+            let key = [recording::Column::SessionId, recording::Column::Part];
+            upsert::<recording::Entity>(db, row.into(), row.tenant, key, RECORDING_FIELDS).await
+        }
+        Change::Live { tenant, session, ledgers } => write_live(db, *tenant, *session, ledgers).await,
+        Change::Event(event) => insert_once(db, event).await,
+    };
+    match written {
+        Ok(Written::Here) => Ok(()),
+        Ok(Written::OutOfReach) => Err(Error::not_found("session", change.session())),
+        Err(e) => Err(change.refused(e)),
+    }
+}
+
+/// What became of a write that the database accepted.
+enum Written {
+    /// The row is as it should be.
+    Here,
+    /// There is no such row for this tenant.
+    OutOfReach,
+}
+
+impl Written {
+    fn from_rows(rows: u64) -> Self {
+        if rows == 0 { Self::OutOfReach } else { Self::Here }
+    }
+}
+
+/// Inserts `row`, or updates `fields` of the one with the same `key` if it is of the same tenant.
+async fn upsert<E: TenantRows>(
+    db: &impl ConnectionTrait,
+    row: E::Model,
+    tenant: TenantId,
+    key: impl IntoIterator<Item = E::Column>,
+    fields: impl IntoIterator<Item = E::Column>,
+) -> Result<Written, DbErr>
+where
+    E::Model: IntoActiveModel<E::ActiveModel>,
+{
+    let on_conflict =
+        OnConflict::columns(key).update_columns(fields).action_and_where(E::TENANT.eq(tenant.as_uuid())).to_owned();
+    E::insert(row.into_active_model()).on_conflict(on_conflict).exec_without_returning(db).await.map(Written::from_rows)
+}
+
+async fn write_live(
+    db: &impl ConnectionTrait,
+    tenant: TenantId,
+    session: SessionId,
+    ledgers: &serde_json::Value,
+) -> Result<Written, DbErr> {
+    let update = scoped_update::<call_session::Entity>(TenantScope::Tenant(tenant))
+        .col_expr(call_session::Column::Live, Expr::value(ledgers.clone()))
+        .filter(call_session::Column::Id.eq(session.as_uuid()));
+    update.exec(db).await.map(|done| Written::from_rows(done.rows_affected))
+}
+
+/// Inserts the event unless it is there.
+async fn insert_once(db: &impl ConnectionTrait, event: &CallEvent) -> Result<Written, DbErr> {
+    let row = call_event::ActiveModel {
+        id: ActiveValue::NotSet,
+        session_id: ActiveValue::Set(event.session.as_uuid()),
+        tenant_id: ActiveValue::Set(event.tenant.as_uuid()),
+        at: ActiveValue::Set(event.at.as_micros()),
+        name: ActiveValue::Set(event.kind.name().to_owned()),
+        data: ActiveValue::Set(serde_json::to_string(&event.kind).map_err(|e| DbErr::Json(e.to_string()))?),
+    };
+    use call_event::Column::{At, Data, Name, SessionId, TenantId};
+    let insert = call_event::Entity::insert(row).on_conflict_do_nothing_on([SessionId, TenantId, At, Name, Data]);
+    insert.exec_without_returning(db).await.map(|_| Written::Here)
+}

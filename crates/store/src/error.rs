@@ -1,0 +1,204 @@
+//! What can go wrong between us and the database, by what the caller can do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sea_orm::{DbErr, RuntimeErr, SqlErr};
+
+/// The result of everything here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why the store could not do it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Migrations were applied that this program does not know.
+    #[error(
+        "{path} was written by a newer aimg (unknown migrations: {unknown}); run that version, or restore the backup made before the upgrade"
+    )]
+    NewerDatabase {
+        /// The database file.
+        path: PathBuf,
+        /// The migrations' names, comma-separated.
+        unknown: String,
+    },
+    /// Migrations of this program have not been applied.
+    #[error("{path} was written by an older aimg ({pending} migrations to apply); run `aimg migrate`")]
+    OlderDatabase {
+        /// The database file.
+        path: PathBuf,
+        /// How many migrations are to be applied.
+        pending: usize,
+    },
+    /// There is no database file.
+    #[error("there is no database at {path}; `aimg serve` and `aimg migrate` make it, or set AIMG_DATABASE_PATH")]
+    NoDatabase {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The file is something else.
+    #[error("{path} is not a database of aimg; set AIMG_DATABASE_PATH to another file")]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another program holds the database, for longer than we wait.
+    #[error("the database is locked by another program; try again, or end what holds it")]
+    Busy,
+    /// The file or its directory cannot be written.
+    #[error("{path} cannot be written; make it writable for the user that runs aimg, or set AIMG_DATA_DIR")]
+    NotWritable {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says, where it was asked.
+        source: Option<io::Error>,
+    },
+    /// The database was opened for reading only, or its file became so.
+    #[error("the database is open for reading only; open it for writing, or make its file writable")]
+    ReadOnly,
+    /// No space is left for the database.
+    #[error("the disk of the database is full; free some space")]
+    DiskFull,
+    /// There is no such row, or not for this tenant.
+    #[error("there is no {what} `{id}`")]
+    NotFound {
+        /// What was looked for.
+        what: &'static str,
+        /// Its name or id.
+        id: String,
+    },
+    /// The name is taken, or the row stands against another one.
+    #[error("{what} `{id}` exists already; choose another, or change the one that exists")]
+    Conflict {
+        /// What was to be stored.
+        what: &'static str,
+        /// Its name or id.
+        id: String,
+    },
+    /// A name that is no slug.
+    #[error("`{0}` is not a name: use 1 to 63 of a-z, 0-9 and -, with a letter or digit at both ends")]
+    BadName(String),
+    /// A tenant asked for what only the operator may do.
+    #[error("only the operator can {what}")]
+    OperatorOnly {
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// A stored secret does not open.
+    #[error(transparent)]
+    Secret(#[from] aimg_core::SecretError),
+    /// The store was opened without the key that a secret needs.
+    #[error("the store was opened without a key, and secrets need it; open it with SECRET_KEY or the key file")]
+    NoKey,
+    /// The key file can be read by others.
+    #[error("the key file {path} can be read by others (mode {mode:o}); run `chmod 600 {path}`")]
+    KeyFileOpen {
+        /// The key file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The key file, or SECRET_KEY, holds nothing.
+    #[error("{origin} is empty; put a long random text there, such as the output of `openssl rand -hex 32`")]
+    EmptyKey {
+        /// `SECRET_KEY`, or the path of the key file.
+        origin: String,
+    },
+    /// A stored value that this program never writes.
+    #[error("{what} of `{id}` in the database reads `{value}`, which is no such thing; restore a backup")]
+    Damaged {
+        /// The column.
+        what: &'static str,
+        /// The row.
+        id: String,
+        /// What is stored there.
+        value: String,
+    },
+    /// The file system failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The database failed in a way that has no variant of its own.
+    #[error("database: {0}")]
+    Db(#[source] DbErr),
+}
+
+/// SQLite's primary result codes that call for a reaction of their own (<https://sqlite.org/rescode.html>).
+mod code {
+    pub(super) const BUSY: u32 = 5;
+    pub(super) const LOCKED: u32 = 6;
+    pub(super) const READONLY: u32 = 8;
+    pub(super) const FULL: u32 = 13;
+    pub(super) const NOTADB: u32 = 26;
+}
+
+impl From<DbErr> for Error {
+    fn from(e: DbErr) -> Self {
+        if matches!(e, DbErr::ConnectionAcquire(_)) {
+            return Self::Busy;
+        }
+        match sqlite_code(&e) {
+            Some(code::BUSY | code::LOCKED) => Self::Busy,
+            Some(code::READONLY) => Self::ReadOnly,
+            Some(code::FULL) => Self::DiskFull,
+            _ => Self::Db(e),
+        }
+    }
+}
+
+impl Error {
+    /// Another tenant's `id`, or nobody's: the two cannot be told apart.
+    pub(crate) fn not_found(what: &'static str, id: impl ToString) -> Self {
+        Self::NotFound { what, id: id.to_string() }
+    }
+
+    /// A failed write of the row `what` named `id`: a key that is taken is a conflict, a parent that is missing is not found.
+    pub(crate) fn from_write(e: DbErr, what: &'static str, id: impl ToString) -> Self {
+        match e.sql_err() {
+            Some(SqlErr::UniqueConstraintViolation(_)) => Self::Conflict { what, id: id.to_string() },
+            Some(SqlErr::ForeignKeyConstraintViolation(_)) => Self::not_found(what, id),
+            _ => e.into(),
+        }
+    }
+
+    /// A failed first look into the file at `path`.
+    pub(crate) fn from_first_read(e: DbErr, path: &Path) -> Self {
+        match sqlite_code(&e) {
+            Some(code::NOTADB) => Self::NotADatabase { path: path.to_owned() },
+            Some(code::READONLY) => Self::NotWritable { path: path.to_owned(), source: None },
+            _ => e.into(),
+        }
+    }
+
+    /// A failed access of the file system at `path`.
+    pub(crate) fn from_io(source: io::Error, path: &Path) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotADirectory => {
+                Self::NotWritable { path, source: Some(source) }
+            }
+            io::ErrorKind::StorageFull => Self::DiskFull,
+            _ => Self::Io { path, source },
+        }
+    }
+
+    pub(crate) fn damaged(what: &'static str, id: impl ToString, value: impl ToString) -> Self {
+        Self::Damaged { what, id: id.to_string(), value: value.to_string() }
+    }
+}
+
+/// The primary result code behind an error of SQLite; the extended code carries it in its low byte.
+fn sqlite_code(e: &DbErr) -> Option<u32> {
+    let (DbErr::Conn(RuntimeErr::SqlxError(e))
+    | DbErr::Exec(RuntimeErr::SqlxError(e))
+    | DbErr::Query(RuntimeErr::SqlxError(e))) = e
+    else {
+        return None;
+    };
+    let extended: u32 = e.as_database_error()?.code()?.parse().ok()?;
+    Some(extended & 0xff)
+}

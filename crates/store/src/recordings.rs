@@ -1,0 +1,102 @@
+//! Recordings: where the file of each part of a session's capture is, and the certificate that says how complete it is.
+
+use aimg_core::{SessionId, TenantId, TenantScope, Timestamp};
+use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde::Serialize;
+
+use crate::entity::recording;
+use crate::error::{Error, Result};
+use crate::scope::scoped;
+use crate::store::Store;
+
+/// The recording of one part of a session's capture.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RecordingRow {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Whose call it is.
+    pub session: SessionId,
+    /// The part of the session's capture.
+    pub part: u16,
+    /// The file.
+    pub path: String,
+    /// The capture certificate: both ledgers and the head gap.
+    pub certificate: serde_json::Value,
+    /// Whether nothing at all is missing.
+    pub complete: bool,
+    /// How long it plays.
+    pub duration_ms: u64,
+    /// The file's size.
+    pub bytes: u64,
+    /// When it was finished.
+    pub created_at: Timestamp,
+}
+
+impl Store {
+    /// The newest recordings in reach, at most `limit`.
+    pub async fn recordings(&self, scope: TenantScope, limit: u64) -> Result<Vec<RecordingRow>> {
+        let query = scoped::<recording::Entity>(scope).order_by_desc(recording::Column::CreatedAt).limit(limit);
+        query.all(self.db()).await?.into_iter().map(RecordingRow::try_from).collect()
+    }
+
+    /// The recording of one part of a session.
+    pub async fn recording(&self, scope: TenantScope, session: SessionId, part: u16) -> Result<RecordingRow> {
+        let query = scoped::<recording::Entity>(scope)
+            .filter(recording::Column::SessionId.eq(session.as_uuid()))
+            .filter(recording::Column::Part.eq(i32::from(part)));
+        query
+            .one(self.db())
+            .await?
+            .ok_or_else(|| Error::not_found("recording", format!("{session}.{part}")))?
+            .try_into()
+    }
+}
+
+/// The recordings of a session, by part.
+pub(crate) async fn of_session(
+    db: &impl ConnectionTrait,
+    scope: TenantScope,
+    session: SessionId,
+) -> Result<Vec<RecordingRow>> {
+    let query = scoped::<recording::Entity>(scope)
+        .filter(recording::Column::SessionId.eq(session.as_uuid()))
+        .order_by_asc(recording::Column::Part);
+    query.all(db).await?.into_iter().map(RecordingRow::try_from).collect()
+}
+
+impl From<&RecordingRow> for recording::Model {
+    fn from(r: &RecordingRow) -> Self {
+        Self {
+            session_id: r.session.as_uuid(),
+            part: r.part.into(),
+            tenant_id: r.tenant.as_uuid(),
+            path: r.path.clone(),
+            certificate: r.certificate.clone(),
+            complete: r.complete,
+            // SQL knows signed numbers only; nothing real comes near the limit.
+            duration_ms: i64::try_from(r.duration_ms).unwrap_or(i64::MAX),
+            bytes: i64::try_from(r.bytes).unwrap_or(i64::MAX),
+            created_at: r.created_at.as_micros(),
+        }
+    }
+}
+
+impl TryFrom<recording::Model> for RecordingRow {
+    type Error = Error;
+
+    fn try_from(row: recording::Model) -> Result<Self> {
+        let session = SessionId::from_uuid(row.session_id);
+        Ok(Self {
+            tenant: TenantId::from_uuid(row.tenant_id),
+            session,
+            part: u16::try_from(row.part).map_err(|_| Error::damaged("part", session, row.part))?,
+            path: row.path,
+            certificate: row.certificate,
+            complete: row.complete,
+            duration_ms: u64::try_from(row.duration_ms)
+                .map_err(|_| Error::damaged("duration_ms", session, row.duration_ms))?,
+            bytes: u64::try_from(row.bytes).map_err(|_| Error::damaged("bytes", session, row.bytes))?,
+            created_at: Timestamp::from_micros(row.created_at),
+        })
+    }
+}

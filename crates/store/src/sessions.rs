@@ -1,0 +1,269 @@
+//! Call sessions as they are read: lists, one in detail, and those that a dead node left open.
+//!
+//! They are written as [`Change`](crate::Change)s.
+
+use aimg_core::{
+    CallDirection, CallEvent, CallState, NodeId, PbxId, SessionId, TenantId, TenantScope, Timestamp, Uniqueid,
+};
+use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect, Select, TransactionTrait};
+use serde::Serialize;
+
+use crate::entity::{call_event, call_leg, call_session};
+use crate::error::{Error, Result};
+use crate::recordings::{self, RecordingRow};
+use crate::scope::scoped;
+use crate::store::Store;
+
+/// The most sessions that one list gives.
+pub const SESSIONS_LIMIT_MAX: u64 = 1_000;
+
+/// One call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SessionRow {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Where it is.
+    pub pbx: PbxId,
+    /// Asterisk's id of its first channel.
+    pub uniqueid: Uniqueid,
+    /// Asterisk's id that its channels share; it can change when calls are bridged.
+    pub linkedid: Uniqueid,
+    /// Where it stands.
+    pub state: CallState,
+    /// Whether it came in or went out.
+    pub call_direction: CallDirection,
+    /// The caller's number, if Asterisk told one.
+    pub caller_number: Option<String>,
+    /// The number that was dialled, if any.
+    pub dialled_number: Option<String>,
+    /// The dialplan context in which it began.
+    pub context: Option<String>,
+    /// When it was detected.
+    pub started_at: Timestamp,
+    /// When its first channel went up.
+    pub answered_at: Option<Timestamp>,
+    /// When its last channel was gone.
+    pub ended_at: Option<Timestamp>,
+    /// Asterisk's hangup cause (Q.850) of its first channel.
+    pub hangup_cause: Option<u16>,
+    /// The node that owns it.
+    pub node: NodeId,
+    /// Whether the tenant's rule wants it captured.
+    pub captured: bool,
+}
+
+/// A session as it is stored, with the last word about its flows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StoredSession {
+    /// The session.
+    #[serde(flatten)]
+    pub row: SessionRow,
+    /// Both ledgers as they were last seen while the capture ran.
+    pub live: Option<serde_json::Value>,
+}
+
+/// One channel of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LegRow {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The session it belongs to.
+    pub session: SessionId,
+    /// Asterisk's id of the channel.
+    pub uniqueid: Uniqueid,
+    /// The channel's name, such as `PJSIP/alice-00000001`.
+    pub name: String,
+    /// The number of the party at its end, if Asterisk told one.
+    pub caller_number: Option<String>,
+    /// When it joined.
+    pub joined_at: Timestamp,
+    /// When it was gone.
+    pub left_at: Option<Timestamp>,
+    /// Asterisk's hangup cause (Q.850).
+    pub hangup_cause: Option<u16>,
+}
+
+/// Which sessions a list shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionFilter {
+    /// Only calls that are not over.
+    pub active: bool,
+    /// At most so many; [`SESSIONS_LIMIT_MAX`] at the very most.
+    pub limit: u64,
+}
+
+/// All that is known of a session.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SessionDetail {
+    /// The session.
+    pub session: StoredSession,
+    /// Its channels, in the order in which they joined.
+    pub legs: Vec<LegRow>,
+    /// What happened, in order.
+    pub events: Vec<CallEvent>,
+    /// Its recordings, by part.
+    pub recordings: Vec<RecordingRow>,
+}
+
+impl Store {
+    /// The sessions in reach, newest first.
+    pub async fn sessions(&self, scope: TenantScope, filter: SessionFilter) -> Result<Vec<StoredSession>> {
+        let mut query = scoped::<call_session::Entity>(scope);
+        if filter.active {
+            query = unfinished(query);
+        }
+        let query = query
+            .order_by_desc(call_session::Column::StartedAt)
+            .order_by_desc(call_session::Column::Id)
+            .limit(filter.limit.min(SESSIONS_LIMIT_MAX));
+        query.all(self.db()).await?.into_iter().map(StoredSession::try_from).collect()
+    }
+
+    /// One session with all that belongs to it, as it was at one moment.
+    pub async fn session(&self, scope: TenantScope, id: SessionId) -> Result<SessionDetail> {
+        let snapshot = self.db().begin().await?;
+        let session = scoped::<call_session::Entity>(scope)
+            .filter(call_session::Column::Id.eq(id.as_uuid()))
+            .one(&snapshot)
+            .await?
+            .ok_or_else(|| Error::not_found("session", id))?;
+        let session = StoredSession::try_from(session)?;
+        Ok(SessionDetail {
+            legs: legs(&snapshot, scope, id).await?,
+            events: events(&snapshot, scope, &session.row).await?,
+            recordings: recordings::of_session(&snapshot, scope, id).await?,
+            session,
+        })
+    }
+
+    /// The sessions of `node` that are not over, oldest first: after a restart they are adopted, or ended.
+    pub async fn unfinished(&self, scope: TenantScope, node: &NodeId) -> Result<Vec<SessionRow>> {
+        let query = unfinished(scoped::<call_session::Entity>(scope))
+            .filter(call_session::Column::Node.eq(node.as_str()))
+            .order_by_asc(call_session::Column::StartedAt);
+        query.all(self.db()).await?.into_iter().map(|row| Ok(StoredSession::try_from(row)?.row)).collect()
+    }
+}
+
+fn unfinished(query: Select<call_session::Entity>) -> Select<call_session::Entity> {
+    let over = CallState::ALL.into_iter().filter(|s| s.is_over()).map(CallState::name);
+    query.filter(call_session::Column::State.is_not_in(over))
+}
+
+async fn legs(db: &impl ConnectionTrait, scope: TenantScope, session: SessionId) -> Result<Vec<LegRow>> {
+    let query = scoped::<call_leg::Entity>(scope)
+        .filter(call_leg::Column::SessionId.eq(session.as_uuid()))
+        .order_by_asc(call_leg::Column::JoinedAt)
+        .order_by_asc(call_leg::Column::Uniqueid);
+    query.all(db).await?.into_iter().map(LegRow::try_from).collect()
+}
+
+async fn events(db: &impl ConnectionTrait, scope: TenantScope, session: &SessionRow) -> Result<Vec<CallEvent>> {
+    let query = scoped::<call_event::Entity>(scope)
+        .filter(call_event::Column::SessionId.eq(session.id.as_uuid()))
+        .order_by_asc(call_event::Column::At)
+        .order_by_asc(call_event::Column::Id);
+    let event = |row: call_event::Model| {
+        Ok(CallEvent {
+            tenant: session.tenant,
+            pbx: session.pbx,
+            session: session.id,
+            at: Timestamp::from_micros(row.at),
+            kind: serde_json::from_str(&row.data).map_err(|_| Error::damaged("event", row.id, &row.data))?,
+        })
+    };
+    query.all(db).await?.into_iter().map(event).collect()
+}
+
+impl From<&SessionRow> for call_session::Model {
+    fn from(s: &SessionRow) -> Self {
+        Self {
+            id: s.id.as_uuid(),
+            tenant_id: s.tenant.as_uuid(),
+            pbx_id: s.pbx.as_uuid(),
+            uniqueid: s.uniqueid.to_string(),
+            linkedid: s.linkedid.to_string(),
+            state: s.state.to_string(),
+            call_direction: s.call_direction.name().to_owned(),
+            caller_number: s.caller_number.clone(),
+            dialled_number: s.dialled_number.clone(),
+            context: s.context.clone(),
+            started_at: s.started_at.as_micros(),
+            answered_at: s.answered_at.map(Timestamp::as_micros),
+            ended_at: s.ended_at.map(Timestamp::as_micros),
+            hangup_cause: s.hangup_cause.map(i32::from),
+            node: s.node.to_string(),
+            captured: s.captured,
+            live: None,
+        }
+    }
+}
+
+impl TryFrom<call_session::Model> for StoredSession {
+    type Error = Error;
+
+    fn try_from(row: call_session::Model) -> Result<Self> {
+        let id = SessionId::from_uuid(row.id);
+        let session = SessionRow {
+            id,
+            tenant: TenantId::from_uuid(row.tenant_id),
+            pbx: PbxId::from_uuid(row.pbx_id),
+            uniqueid: Uniqueid::new(row.uniqueid),
+            linkedid: Uniqueid::new(row.linkedid),
+            state: row.state.parse().map_err(|()| Error::damaged("state", id, row.state))?,
+            call_direction: row
+                .call_direction
+                .parse()
+                .map_err(|()| Error::damaged("call_direction", id, row.call_direction))?,
+            caller_number: row.caller_number,
+            dialled_number: row.dialled_number,
+            context: row.context,
+            started_at: Timestamp::from_micros(row.started_at),
+            answered_at: row.answered_at.map(Timestamp::from_micros),
+            ended_at: row.ended_at.map(Timestamp::from_micros),
+            hangup_cause: hangup_cause(row.hangup_cause, id)?,
+            node: row.node.parse().map_err(|_| Error::damaged("node", id, row.node))?,
+            captured: row.captured,
+        };
+        Ok(Self { row: session, live: row.live })
+    }
+}
+
+impl From<&LegRow> for call_leg::Model {
+    fn from(l: &LegRow) -> Self {
+        Self {
+            session_id: l.session.as_uuid(),
+            tenant_id: l.tenant.as_uuid(),
+            uniqueid: l.uniqueid.to_string(),
+            name: l.name.clone(),
+            caller_number: l.caller_number.clone(),
+            joined_at: l.joined_at.as_micros(),
+            left_at: l.left_at.map(Timestamp::as_micros),
+            hangup_cause: l.hangup_cause.map(i32::from),
+        }
+    }
+}
+
+impl TryFrom<call_leg::Model> for LegRow {
+    type Error = Error;
+
+    fn try_from(row: call_leg::Model) -> Result<Self> {
+        let session = SessionId::from_uuid(row.session_id);
+        Ok(Self {
+            tenant: TenantId::from_uuid(row.tenant_id),
+            session,
+            uniqueid: Uniqueid::new(row.uniqueid),
+            name: row.name,
+            caller_number: row.caller_number,
+            joined_at: Timestamp::from_micros(row.joined_at),
+            left_at: row.left_at.map(Timestamp::from_micros),
+            hangup_cause: hangup_cause(row.hangup_cause, session)?,
+        })
+    }
+}
+
+fn hangup_cause(stored: Option<i32>, session: SessionId) -> Result<Option<u16>> {
+    stored.map(|c| u16::try_from(c).map_err(|_| Error::damaged("hangup_cause", session, c))).transpose()
+}

@@ -1,0 +1,197 @@
+//! Calls written in batches and read back; tenants and PBXs around them.
+
+use aimg_core::{CallEventKind, CallState, Direction, FailReason, Uniqueid};
+use aimg_store::{Change, Error, SESSIONS_LIMIT_MAX, SessionFilter, SessionRow};
+use proptest::prelude::*;
+use serde_json::json;
+
+use crate::fixture::{Db, OPERATOR, at, changes_of, event, leg, new_pbx, recording, session};
+
+const ALL: SessionFilter = SessionFilter { active: false, limit: 100 };
+const ACTIVE: SessionFilter = SessionFilter { active: true, limit: 100 };
+
+#[tokio::test]
+async fn what_is_written_is_read_back() {
+    let db = Db::new().await;
+    let (tenant, pbx) = db.tenant_with_pbx("acme").await;
+    let mut row = session(tenant, pbx, 1);
+    db.store.apply(OPERATOR, &changes_of(&row)).await.unwrap();
+    row.state = CallState::Ended;
+    row.answered_at = Some(at(20_000));
+    row.ended_at = Some(at(4_000_000));
+    row.hangup_cause = Some(16);
+    let gone = aimg_store::LegRow { left_at: Some(at(4_000_000)), hangup_cause: Some(16), ..leg(&row) };
+    db.store.apply(OPERATOR, &[Change::Session(Box::new(row.clone())), Change::Leg(gone.clone())]).await.unwrap();
+
+    let detail = db.store.session(OPERATOR, row.id).await.unwrap();
+    assert_eq!(detail.session.row, row);
+    assert_eq!(detail.session.live, Some(json!({"caller": {"received": 50}})), "a later write keeps the ledgers");
+    assert_eq!(detail.legs, [gone]);
+    assert_eq!(detail.events.iter().map(|e| e.kind.name()).collect::<Vec<_>>(), ["leg_joined", "tap_requested"]);
+    assert_eq!(detail.recordings, [recording(&row, 0)]);
+    assert_eq!(db.store.recording(OPERATOR, row.id, 0).await.unwrap(), recording(&row, 0));
+}
+
+#[tokio::test]
+async fn every_kind_of_event_survives() {
+    let db = Db::new().await;
+    let (tenant, pbx) = db.tenant_with_pbx("acme").await;
+    let row = session(tenant, pbx, 1);
+    let channel = Uniqueid::new("1769860800.7");
+    let kinds = [
+        CallEventKind::State { state: CallState::Capturing },
+        CallEventKind::LegJoined { channel: channel.clone() },
+        CallEventKind::LegLeft { channel, cause: 16 },
+        CallEventKind::HookEntered,
+        CallEventKind::HookReleased { ready: true },
+        CallEventKind::TapRequested { part: 0 },
+        CallEventKind::FlowStarted { direction: Direction::Callee, first_packet_at: at(5) },
+        CallEventKind::TapFailed { reason: "no \"chan_rtp\"".to_owned() },
+        CallEventKind::Adopted { part: 1 },
+        CallEventKind::Lost { reason: FailReason::PbxRestarted },
+        CallEventKind::RecordingReady { part: 0, complete: true },
+        CallEventKind::RecordingFailed { part: 1, reason: "disk full".to_owned() },
+    ];
+    let events: Vec<_> = kinds.into_iter().zip(0..).map(|(kind, us)| event(&row, us, kind)).collect();
+    let session = Change::Session(Box::new(row.clone()));
+    let changes: Vec<_> = std::iter::once(session).chain(events.iter().cloned().map(Change::Event)).collect();
+    db.store.apply(OPERATOR, &changes).await.unwrap();
+    assert_eq!(db.store.session(OPERATOR, row.id).await.unwrap().events, events);
+}
+
+#[tokio::test]
+async fn a_batch_with_one_bad_change_writes_nothing() {
+    let db = Db::new().await;
+    let (tenant, pbx) = db.tenant_with_pbx("acme").await;
+    let good = session(tenant, pbx, 1);
+    let mut changes = changes_of(&good);
+    changes.push(Change::Leg(leg(&session(tenant, pbx, 2))));
+    let error = db.store.apply(OPERATOR, &changes).await.unwrap_err();
+    assert!(matches!(&error, Error::NotFound { what: "session", id } if *id == session(tenant, pbx, 2).id.to_string()));
+    assert!(db.store.sessions(OPERATOR, ALL).await.unwrap().is_empty());
+    db.store.apply(OPERATOR, &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_uniqueid_is_taken_while_its_call_lives_and_free_afterwards() {
+    let db = Db::new().await;
+    let (tenant, pbx) = db.tenant_with_pbx("acme").await;
+    let first = session(tenant, pbx, 1);
+    let second = SessionRow { uniqueid: first.uniqueid.clone(), ..session(tenant, pbx, 2) };
+    db.store.apply(OPERATOR, &[Change::Session(Box::new(first.clone()))]).await.unwrap();
+    let error = db.store.apply(OPERATOR, &[Change::Session(Box::new(second.clone()))]).await.unwrap_err();
+    assert!(matches!(error, Error::Conflict { .. }), "{error}");
+    for over in [CallState::Ended, CallState::Failed] {
+        let first = SessionRow { state: over, ..first.clone() };
+        let second = SessionRow { state: over, ..second.clone() };
+        db.store.apply(OPERATOR, &[Change::Session(Box::new(first)), Change::Session(Box::new(second))]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn lists_are_newest_first_bounded_and_know_the_living() {
+    let db = Db::new().await;
+    let (tenant, pbx) = db.tenant_with_pbx("acme").await;
+    let states = CallState::ALL;
+    let rows: Vec<_> =
+        states.into_iter().zip(1..).map(|(state, n)| SessionRow { state, ..session(tenant, pbx, n) }).collect();
+    let changes: Vec<_> = rows.iter().cloned().map(|row| Change::Session(Box::new(row))).collect();
+    db.store.apply(OPERATOR, &changes).await.unwrap();
+
+    let states = |list: Vec<aimg_store::StoredSession>| list.into_iter().map(|s| s.row.state).collect::<Vec<_>>();
+    let newest_first: Vec<_> = CallState::ALL.into_iter().rev().collect();
+    assert_eq!(states(db.store.sessions(OPERATOR, ALL).await.unwrap()), newest_first);
+    let living: Vec<_> = newest_first.iter().copied().filter(|s| !s.is_over()).collect();
+    assert_eq!(states(db.store.sessions(OPERATOR, ACTIVE).await.unwrap()), living);
+    let two = SessionFilter { active: false, limit: 2 };
+    assert_eq!(states(db.store.sessions(OPERATOR, two).await.unwrap()), newest_first[..2]);
+    let unbounded = SessionFilter { active: false, limit: u64::MAX };
+    assert!(db.store.sessions(OPERATOR, unbounded).await.unwrap().len() as u64 <= SESSIONS_LIMIT_MAX);
+}
+
+#[tokio::test]
+async fn a_node_finds_what_it_left_open() {
+    let db = Db::new().await;
+    let (tenant, pbx) = db.tenant_with_pbx("acme").await;
+    let open = session(tenant, pbx, 1);
+    let over = SessionRow { state: CallState::Ended, ..session(tenant, pbx, 2) };
+    let elsewhere = SessionRow { node: "n2".parse().unwrap(), ..session(tenant, pbx, 3) };
+    let changes: Vec<_> =
+        [&open, &over, &elsewhere].into_iter().map(|row| Change::Session(Box::new(row.clone()))).collect();
+    db.store.apply(OPERATOR, &changes).await.unwrap();
+    assert_eq!(db.store.unfinished(OPERATOR, &open.node).await.unwrap(), [open]);
+}
+
+#[tokio::test]
+async fn tenants_and_pbxs_have_names_of_their_own() {
+    let db = Db::new().await;
+    let (tenant, pbx) = db.tenant_with_pbx("acme").await;
+    let store = &db.store;
+    let taken = store.add_tenant(OPERATOR, "acme", json!({})).await.unwrap_err();
+    assert!(matches!(taken, Error::Conflict { what: "tenant", .. }), "{taken}");
+    let taken = store.add_pbx(OPERATOR, new_pbx(tenant, "acme-pbx")).await.unwrap_err();
+    assert!(matches!(taken, Error::Conflict { what: "PBX", .. }), "{taken}");
+    let orphan = new_pbx(aimg_core::TenantId::from_uuid(uuid::Uuid::from_u128(404)), "orphan");
+    let error = store.add_pbx(OPERATOR, orphan).await.unwrap_err();
+    assert!(matches!(error, Error::NotFound { what: "tenant", .. }), "{error}");
+    assert!(matches!(store.add_tenant(OPERATOR, "A b", json!({})).await, Err(Error::BadName(_))));
+    assert!(matches!(store.add_pbx(OPERATOR, new_pbx(tenant, "")).await, Err(Error::BadName(_))));
+
+    assert_eq!(store.tenant_by_name(OPERATOR, "acme").await.unwrap().id, tenant);
+    let stored = store.pbx_by_name(OPERATOR, "acme-pbx").await.unwrap();
+    assert_eq!(stored, store.pbx(OPERATOR, pbx).await.unwrap());
+    assert_eq!((stored.ami_port, stored.inbound_contexts), (5038, vec!["from-trunk".to_owned()]));
+}
+
+#[tokio::test]
+async fn tenants_and_pbxs_are_disabled_and_changed() {
+    let db = Db::new().await;
+    let (tenant, pbx) = db.tenant_with_pbx("acme").await;
+    let store = &db.store;
+    for enabled in [false, true] {
+        store.set_tenant_enabled(OPERATOR, tenant, enabled).await.unwrap();
+        store.set_pbx_enabled(OPERATOR, pbx, enabled).await.unwrap();
+        assert_eq!(store.tenant(OPERATOR, tenant).await.unwrap().enabled, enabled);
+        assert_eq!(store.pbx(OPERATOR, pbx).await.unwrap().enabled, enabled);
+    }
+    store.set_capture_rule(OPERATOR, tenant, json!({"calls": "none"})).await.unwrap();
+    assert_eq!(store.tenant(OPERATOR, tenant).await.unwrap().capture_rule, json!({"calls": "none"}));
+}
+
+/// Prefixes of one history, each applied once or more: as a writer does that cannot know whether its batch got through.
+fn replays() -> impl Strategy<Value = Vec<usize>> {
+    prop::collection::vec(0..=12usize, 1..6)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn batches_applied_again_leave_the_same_rows(cuts in replays()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (once, again) = (Db::new().await, Db::new().await);
+            let mut details = Vec::new();
+            for (db, repeat) in [(&once, 1), (&again, 3)] {
+                let (tenant, pbx) = db.tenant_with_pbx("acme").await;
+                let history = [changes_of(&session(tenant, pbx, 1)), changes_of(&session(tenant, pbx, 2))].concat();
+                let mut cuts: Vec<_> = cuts.iter().copied().chain([0, history.len()]).collect();
+                cuts.sort_unstable();
+                for batch in cuts.windows(2) {
+                    for _ in 0..repeat {
+                        db.store.apply(OPERATOR, &history[batch[0]..batch[1]]).await.unwrap();
+                    }
+                }
+                let mut rows = Vec::new();
+                for n in [1, 2] {
+                    let detail = db.store.session(OPERATOR, session(tenant, pbx, n).id).await.unwrap();
+                    rows.push((detail.legs.len(), detail.events.iter().map(|e| e.kind.clone()).collect::<Vec<_>>(),
+                        detail.recordings.len(), detail.session.live));
+                }
+                details.push(rows);
+            }
+            prop_assert_eq!(&details[0], &details[1]);
+            Ok(())
+        })?;
+    }
+}
