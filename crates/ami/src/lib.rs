@@ -1,1 +1,36 @@
-//! TODO-DOC
+//! Asterisk's Manager Interface (AMI): what happens in a PBX, the moment it happens, and actions upon it.
+//!
+//! The protocol is without IO, each part usable and fuzzable alone: `frame` (bytes to messages), `channel` and `event`
+//! (messages to types), `action` (what is asked). Around it, on tokio, the [`Client`]: two connections, one that only
+//! reads events and one for actions, kept up for ever, with the state of Asterisk asked anew each time.
+//!
+//! What a call is, and whose, is left to `session` and `gateway`.
+
+mod action;
+mod backoff;
+mod channel;
+mod client;
+mod config;
+mod connection;
+mod counters;
+mod desk;
+mod error;
+mod event;
+mod frame;
+pub mod fuzz;
+mod heartbeat;
+mod link;
+mod listener;
+mod probe;
+mod queue;
+mod resync;
+
+pub use action::Action;
+pub use channel::{BridgeSnapshot, ChannelSnapshot, ChannelState, ListedChannel};
+pub use client::{Client, Events, Notice, Server, Up};
+pub use config::{Auth, Config};
+pub use counters::Counts;
+pub use error::{ActionError, Error, FrameError, InvalidAction};
+pub use event::{BridgeMember, Dial, Event, Hangup, NewExten, Rename, VarSet, event_time};
+pub use frame::{Frame, Limits, Message, Parser};
+pub use probe::{Probe, probe};

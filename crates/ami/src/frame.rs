@@ -1,0 +1,369 @@
+//! Bytes to messages: the banner line, then messages of `Key: value` lines, each ended by an empty line.
+//!
+//! Knows nothing of what the messages mean (that is `event`) and does no IO. A message costs one allocation: its text,
+//! in which headers are found by looking for them; a typical one has some 20 lines.
+
+use std::fmt;
+
+use memchr::memchr;
+
+use crate::FrameError;
+
+/// What the banner begins with; the version of the protocol follows.
+const BANNER: &str = "Asterisk Call Manager/";
+
+/// Characters of a foreign first line that are kept for the error message.
+const FOREIGN_LINE_CHARS_MAX: usize = 60;
+
+/// How much a peer may send before it must have come to an end of line or message. Past a limit the stream is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a line, its CR included. Asterisk sends variables whole, so this bounds what a `VarSet` may show.
+    pub line_bytes_max: usize,
+    /// Lines of a message. Each line that a `Command` puts out is one.
+    pub headers_max: usize,
+    /// Bytes of a message.
+    pub message_bytes_max: usize,
+}
+
+impl Default for Limits {
+    /// 64 KiB a line, 1,024 lines, 256 KiB a message: far above what Asterisk sends by itself.
+    fn default() -> Self {
+        Self { line_bytes_max: 64 * 1024, headers_max: 1024, message_bytes_max: 256 * 1024 }
+    }
+}
+
+/// What the parser finds in the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// The first line: the version of the protocol, such as `11.0.0`.
+    Banner(String),
+    /// A response or an event.
+    Message(Message),
+}
+
+/// One message: its headers in the order they came.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    /// `Key: value` lines, each ended by LF alone, and each with a colon behind its first byte.
+    text: Box<str>,
+}
+
+impl Message {
+    /// Keys and values, in order.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.text.split_terminator('\n').filter_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            Some((key, value.strip_prefix(' ').unwrap_or(value)))
+        })
+    }
+
+    /// The value of the first header named `key`, in whatever case.
+    pub fn first(&self, key: &str) -> Option<&str> {
+        self.headers().find(|(k, _)| k.eq_ignore_ascii_case(key)).map(|(_, value)| value)
+    }
+
+    /// The values of all headers named `key`, in whatever case, in order.
+    pub fn all<'m>(&'m self, key: &'m str) -> impl Iterator<Item = &'m str> {
+        self.headers().filter(move |(k, _)| k.eq_ignore_ascii_case(key)).map(|(_, value)| value)
+    }
+
+    /// Bytes that the message takes in memory, nearly as many as on the wire.
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+    }
+}
+
+impl fmt::Debug for Message {
+    /// Values are left out: they hold phone numbers, and whatever a dialplan puts into variables.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Message")?;
+        let telling = ["Event", "Response", "ActionID"];
+        f.debug_map()
+            .entries(self.headers().map(|(key, value)| (key, if telling.contains(&key) { value } else { "…" })))
+            .finish()
+    }
+}
+
+/// Cuts a stream into frames, however its bytes are split.
+#[derive(Debug)]
+pub struct Parser {
+    limits: Limits,
+    /// The message being read, its lines already ended by LF alone.
+    text: Vec<u8>,
+    /// Where in `text` the line being read begins.
+    line_start: usize,
+    /// Lines of the message so far, skipped ones included.
+    lines: usize,
+    banner_seen: bool,
+    failed: Option<FrameError>,
+    skipped_lines: u64,
+}
+
+impl Parser {
+    /// A parser at the beginning of a connection.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            text: Vec::with_capacity(2048),
+            line_start: 0,
+            lines: 0,
+            banner_seen: false,
+            failed: None,
+            skipped_lines: 0,
+        }
+    }
+
+    /// Takes bytes off the front of `input` up to the end of the next frame. `None` means that all were taken and more
+    /// are needed. An error is final: the stream has no beginning of a message any more that one could wait for.
+    pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let outcome = self.advance(input);
+        if let Err(error) = &outcome {
+            self.failed = Some(error.clone());
+            self.text = Vec::new();
+        }
+        outcome
+    }
+
+    /// Lines without a key that were left out of their messages. A line feed in a value that Asterisk does not escape
+    /// makes such a line; one caller's odd variable must not cost the link.
+    pub fn skipped_lines(&self) -> u64 {
+        self.skipped_lines
+    }
+
+    fn advance(&mut self, input: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
+        while !input.is_empty() {
+            let end = memchr(b'\n', input);
+            let (piece, rest) = input.split_at(end.unwrap_or(input.len()));
+            if self.text.len() - self.line_start + piece.len() > self.limits.line_bytes_max {
+                return Err(FrameError::LineTooLong { bytes_max: self.limits.line_bytes_max });
+            }
+            self.text.extend_from_slice(piece);
+            *input = rest.get(1..).unwrap_or_default();
+            if end.is_some()
+                && let Some(frame) = self.end_line()?
+            {
+                return Ok(Some(frame));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Judges the line that has just become whole.
+    fn end_line(&mut self) -> Result<Option<Frame>, FrameError> {
+        if self.text.len() > self.line_start && self.text.ends_with(b"\r") {
+            self.text.pop();
+        }
+        let line = &self.text[self.line_start..];
+        if line.is_empty() {
+            return Ok(self.end_message());
+        }
+        if !self.banner_seen {
+            return self.end_banner().map(Some);
+        }
+        self.lines += 1;
+        if self.lines > self.limits.headers_max {
+            return Err(FrameError::TooManyHeaders { headers_max: self.limits.headers_max });
+        }
+        if memchr(b':', line).is_none_or(|colon| colon == 0) {
+            self.skipped_lines += 1;
+            self.text.truncate(self.line_start);
+            return Ok(None);
+        }
+        self.text.push(b'\n');
+        if self.text.len() > self.limits.message_bytes_max {
+            return Err(FrameError::MessageTooLong { bytes_max: self.limits.message_bytes_max });
+        }
+        self.line_start = self.text.len();
+        Ok(None)
+    }
+
+    /// An empty line: the end of a message, or nothing where there was none.
+    fn end_message(&mut self) -> Option<Frame> {
+        let message = (!self.text.is_empty()).then(|| Message { text: lossy(&self.text) });
+        self.start_over();
+        message.map(Frame::Message)
+    }
+
+    fn end_banner(&mut self) -> Result<Frame, FrameError> {
+        let line = lossy(&self.text);
+        let Some(version) = line.strip_prefix(BANNER) else {
+            let line = line.chars().take(FOREIGN_LINE_CHARS_MAX).flat_map(char::escape_debug).collect();
+            return Err(FrameError::NotAsterisk { line });
+        };
+        let frame = Frame::Banner(version.trim().to_owned());
+        self.banner_seen = true;
+        self.start_over();
+        Ok(frame)
+    }
+
+    fn start_over(&mut self) {
+        self.text.clear();
+        self.line_start = 0;
+        self.lines = 0;
+    }
+}
+
+/// Asterisk passes names on as a phone sent them, in any encoding.
+fn lossy(text: &[u8]) -> Box<str> {
+    match str::from_utf8(text) {
+        Ok(text) => text.into(),
+        Err(_) => String::from_utf8_lossy(text).into_owned().into_boxed_str(),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The one message in `text`.
+    pub(crate) fn message(text: &str) -> Message {
+        let stream = format!("{BANNER}11.0.0\r\n{text}\r\n");
+        match parse(&[stream.as_bytes()], Limits::default()).0.pop() {
+            Some(Frame::Message(message)) => message,
+            other => panic!("no message but {other:?}"),
+        }
+    }
+
+    fn parse(pieces: &[&[u8]], limits: Limits) -> (Vec<Frame>, Option<FrameError>, u64) {
+        let mut parser = Parser::new(limits);
+        let mut frames = Vec::new();
+        for mut piece in pieces.iter().copied() {
+            loop {
+                match parser.next(&mut piece) {
+                    Ok(Some(frame)) => frames.push(frame),
+                    Ok(None) => break,
+                    Err(error) => return (frames, Some(error), parser.skipped_lines()),
+                }
+            }
+        }
+        (frames, None, parser.skipped_lines())
+    }
+
+    fn headers(frame: &Frame) -> Vec<(&str, &str)> {
+        match frame {
+            Frame::Banner(version) => vec![("banner", version)],
+            Frame::Message(message) => message.headers().collect(),
+        }
+    }
+
+    #[test]
+    fn a_stream_becomes_messages() {
+        let cases: [(&[u8], Vec<Vec<(&str, &str)>>, u64); 7] = [
+            (
+                b"Event: A\r\nX: 1\r\n\r\nEvent: B\r\n\r\n",
+                vec![vec![("Event", "A"), ("X", "1")], vec![("Event", "B")]],
+                0,
+            ),
+            (b"Event: A\nX:1\n\n", vec![vec![("Event", "A"), ("X", "1")]], 0),
+            (b"V: a: b\r\nV:  two\r\nV:\r\n\r\n", vec![vec![("V", "a: b"), ("V", " two"), ("V", "")]], 0),
+            (b"\r\n\r\n\r\nEvent: A\r\n\r\n", vec![vec![("Event", "A")]], 0),
+            (b"Event: A\r\njunk\r\n: no key\r\nB: 2\r\n\r\n", vec![vec![("Event", "A"), ("B", "2")]], 2),
+            (b"Name: J\xfcrgen\r\n\r\n", vec![vec![("Name", "J\u{fffd}rgen")]], 0),
+            (b"Event: not ended\r\n", vec![], 0),
+        ];
+        for (body, expected, skipped_lines) in cases {
+            let stream = [b"Asterisk Call Manager/11.0.0\r\n", body].concat();
+            let (frames, error, skipped) = parse(&[&stream], Limits::default());
+            let shown = String::from_utf8_lossy(body);
+            assert_eq!(headers(&frames[0]), [("banner", "11.0.0")], "{shown}");
+            assert_eq!(frames[1..].iter().map(headers).collect::<Vec<_>>(), expected, "{shown}");
+            assert_eq!((error, skipped), (None, skipped_lines), "{shown}");
+        }
+    }
+
+    #[test]
+    fn limits_end_the_stream() {
+        let limits = Limits { line_bytes_max: 40, headers_max: 3, message_bytes_max: 60 };
+        let line_too_long = FrameError::LineTooLong { bytes_max: 40 };
+        let not_asterisk = |line: &str| FrameError::NotAsterisk { line: line.to_owned() };
+        let cases = [
+            ("Asterisk Call Manager/1\r\n".to_owned() + &"x".repeat(41), line_too_long.clone()),
+            ("x".repeat(41), line_too_long),
+            (
+                "Asterisk Call Manager/1\r\nA: 1\r\nB: 2\r\njunk\r\nD: 4\r\n".to_owned(),
+                FrameError::TooManyHeaders { headers_max: 3 },
+            ),
+            (
+                format!("Asterisk Call Manager/1\r\nA: {0}\r\nB: {0}\r\n", "x".repeat(30)),
+                FrameError::MessageTooLong { bytes_max: 60 },
+            ),
+            ("SSH-2.0-OpenSSH_9.2\r\n".to_owned(), not_asterisk("SSH-2.0-OpenSSH_9.2")),
+            ("\u{1}\u{2}\n".to_owned(), not_asterisk("\\u{1}\\u{2}")),
+        ];
+        for (stream, expected) in cases {
+            assert_eq!(parse(&[stream.as_bytes()], limits).1, Some(expected), "{stream:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_stays() {
+        let mut parser = Parser::new(Limits::default());
+        let first = parser.next(&mut &b"HTTP/1.1 400\r\n"[..]).unwrap_err();
+        assert_eq!(parser.next(&mut &b"Asterisk Call Manager/1\r\n"[..]), Err(first));
+    }
+
+    #[test]
+    fn keys_are_found_in_any_case_and_may_repeat() {
+        let m = message("Event: X\r\nchanvariable: a=1\r\nChanVariable: b=2\r\n");
+        assert_eq!(m.first("EVENT"), Some("X"));
+        assert_eq!(m.all("ChanVariable").collect::<Vec<_>>(), ["a=1", "b=2"]);
+        assert_eq!(m.first("Absent"), None);
+    }
+
+    #[test]
+    fn debug_keeps_values_to_itself() {
+        let shown = format!("{:?}", message("Event: Newchannel\r\nCallerIDNum: 4930123456\r\n"));
+        assert!(
+            shown.contains("Newchannel") && shown.contains("CallerIDNum") && !shown.contains("4930123456"),
+            "{shown}"
+        );
+    }
+
+    /// Streams that are nearly AMI: the bytes that matter are likely, and so are whole headers.
+    fn stream() -> impl Strategy<Value = Vec<u8>> {
+        let token = prop_oneof![
+            Just(b"\r\n".to_vec()),
+            Just(b"\n".to_vec()),
+            Just(b"\r".to_vec()),
+            Just(b": ".to_vec()),
+            "[A-Z][a-z]{1,8}: [ -~]{0,20}\r\n".prop_map(String::into_bytes),
+            prop::collection::vec(any::<u8>(), 0..12),
+        ];
+        (any::<bool>(), prop::collection::vec(token, 0..60)).prop_map(|(banner, tokens)| {
+            let mut stream = if banner { b"Asterisk Call Manager/7.0.3\r\n".to_vec() } else { Vec::new() };
+            stream.extend(tokens.concat());
+            stream
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn frames_do_not_depend_on_how_bytes_are_split(
+            stream in stream(),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+        ) {
+            let limits = Limits { line_bytes_max: 64, headers_max: 12, message_bytes_max: 300 };
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
+            cuts.extend([0, stream.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|w| &stream[w[0]..w[1]]).collect();
+            prop_assert_eq!(parse(&pieces, limits), parse(&[&stream], limits));
+        }
+
+        #[test]
+        fn headers_come_back_as_they_were_sent(
+            sent in prop::collection::vec(("[A-Za-z][A-Za-z0-9()-]{0,15}", "[^\r\n]{0,40}"), 1..30)
+        ) {
+            let text: String = sent.iter().map(|(key, value)| format!("{key}: {value}\r\n")).collect();
+            let parsed = message(&text);
+            let got: Vec<_> = parsed.headers().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+            prop_assert_eq!(got, sent);
+        }
+    }
+}
