@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use aimg_core::{
-    CallDirection, CallEvent, CallEventKind, CallState, Direction, FailReason, NodeId, PbxId, SessionId, TenantId,
-    Timestamp, Uniqueid,
-};
+use aimg_core::{CallEvent, CallEventKind, CallState, Direction, FailReason, LegRow, SessionRow, Timestamp, Uniqueid};
 
 use crate::tap::{Tap, TapStep};
 use crate::{ChannelSeen, ChannelState, Command, Outcome, Request};
@@ -18,64 +15,6 @@ const BREAK_GRACE: Duration = Duration::from_millis(500);
 const TAP_TRIES_MAX: u8 = 4;
 /// Between two tries to let a channel out of the hook.
 const RELEASE_PAUSE: Duration = Duration::from_secs(1);
-
-/// A session as the store keeps it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionRecord {
-    /// Its id.
-    pub id: SessionId,
-    /// Whose call it is; never changes.
-    pub tenant: TenantId,
-    /// Where the call is.
-    pub pbx: PbxId,
-    /// The node that holds it.
-    pub node: NodeId,
-    /// Its first channel.
-    pub uniqueid: Uniqueid,
-    /// Asterisk's Linkedid when it was detected.
-    pub linkedid: String,
-    /// Where it stands.
-    pub state: CallState,
-    /// Over a trunk, or from one's own people.
-    pub call_direction: CallDirection,
-    /// The caller's number, or empty.
-    pub caller_number: String,
-    /// The number dialled.
-    pub dialled_number: String,
-    /// The dialplan context it entered.
-    pub context: String,
-    /// When it was detected.
-    pub started_at: Timestamp,
-    /// When its first channel went up.
-    pub answered_at: Option<Timestamp>,
-    /// When its last channel was gone.
-    pub ended_at: Option<Timestamp>,
-    /// Q.850 cause of the first channel's hangup.
-    pub hangup_cause: Option<u16>,
-    /// Whether the tenant's rule wants it captured.
-    pub captured: bool,
-}
-
-/// A channel of a session as the store keeps it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LegRecord {
-    /// The session.
-    pub session: SessionId,
-    /// Whose call it is.
-    pub tenant: TenantId,
-    /// The channel.
-    pub uniqueid: Uniqueid,
-    /// Its name.
-    pub name: String,
-    /// Its caller's number, or empty.
-    pub caller_number: String,
-    /// When it appeared.
-    pub joined_at: Timestamp,
-    /// When it was gone.
-    pub left_at: Option<Timestamp>,
-    /// Q.850 cause.
-    pub hangup_cause: Option<u16>,
-}
 
 /// A channel of the call that waits in our hook.
 #[derive(Debug)]
@@ -89,8 +28,8 @@ struct HookWait {
 /// One call session.
 #[derive(Debug)]
 pub(crate) struct Call {
-    pub(crate) record: SessionRecord,
-    legs: BTreeMap<Uniqueid, LegRecord>,
+    pub(crate) record: SessionRow,
+    legs: BTreeMap<Uniqueid, LegRow>,
     hooks: BTreeMap<Uniqueid, HookWait>,
     hook_timeout: Duration,
     /// At most one of them is not closing.
@@ -104,7 +43,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn detected(record: SessionRecord, next_part: u16, midway: bool, hook_timeout: Duration) -> Self {
+    pub(crate) fn detected(record: SessionRow, next_part: u16, midway: bool, hook_timeout: Duration) -> Self {
         Self {
             record,
             legs: BTreeMap::new(),
@@ -148,12 +87,12 @@ impl Call {
 
     pub(crate) fn leg_joined(&mut self, now: Timestamp, seen: &ChannelSeen, out: &mut Vec<Command>) {
         let uniqueid = Uniqueid::new(&seen.uniqueid);
-        let leg = LegRecord {
+        let leg = LegRow {
             session: self.record.id,
             tenant: self.record.tenant,
             uniqueid: uniqueid.clone(),
             name: seen.name.clone(),
-            caller_number: seen.caller_number.clone(),
+            caller_number: told(&seen.caller_number),
             joined_at: now,
             left_at: None,
             hangup_cause: None,
@@ -426,11 +365,16 @@ impl Call {
     }
 
     fn emit(&self, at: Timestamp, kind: CallEventKind, out: &mut Vec<Command>) {
-        let SessionRecord { tenant, pbx, id: session, .. } = self.record;
+        let SessionRow { tenant, pbx, id: session, .. } = self.record;
         out.push(Command::Emit(CallEvent { tenant, pbx, session, at, kind }));
     }
 
     fn forget_closed_taps(&mut self) {
         self.taps.retain(|t| !t.is_closed());
     }
+}
+
+/// What Asterisk leaves empty it does not tell.
+pub(crate) fn told(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
 }

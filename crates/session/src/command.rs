@@ -2,9 +2,7 @@
 
 use std::net::SocketAddr;
 
-use aimg_core::{CallEvent, FlowId, Minted, SessionId, Timestamp, Uniqueid};
-
-use crate::{LegRecord, SessionRecord};
+use aimg_core::{CallEvent, FlowId, LegRow, Minted, SessionId, SessionRow, Timestamp, Uniqueid};
 
 /// A request to Asterisk whose outcome comes back as [`crate::Input::Reply`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,7 +41,7 @@ pub enum Command {
     /// Open both flows of a session's part: the sockets are read before Asterisk is asked for media.
     BeginCapture {
         /// The session as it is.
-        session: Box<SessionRecord>,
+        session: Box<SessionRow>,
         /// The part of its capture.
         part: u16,
         /// The capture begins in the middle of a call.
@@ -75,9 +73,9 @@ pub enum Command {
         at: Timestamp,
     },
     /// Keep the session's row.
-    SaveSession(Box<SessionRecord>),
+    SaveSession(Box<SessionRow>),
     /// Keep a leg's row.
-    SaveLeg(LegRecord),
+    SaveLeg(LegRow),
     /// Keep and publish an event.
     Emit(CallEvent),
 }

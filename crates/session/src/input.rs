@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use aimg_core::{Direction, FailReason, FlowId, Minted, SessionId, Timestamp, Uniqueid};
+use aimg_core::{Direction, FailReason, FlowId, Minted, SessionId, SessionRow, Timestamp, Uniqueid};
 
-use crate::{Request, SessionRecord};
+use crate::Request;
 
 /// Asterisk's channel state, as far as it matters to a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub struct ChannelSeen {
 #[derive(Clone, Debug)]
 pub struct KnownCall {
     /// Its row.
-    pub record: SessionRecord,
+    pub record: SessionRow,
     /// The number of the next part of its capture.
     pub next_part: u16,
 }

@@ -12,7 +12,6 @@ mod rule;
 mod switchboard;
 mod tap;
 
-pub use call::{LegRecord, SessionRecord};
 pub use command::{Command, Request};
 pub use input::{ChannelSeen, ChannelState, Input, KnownCall, Outcome};
 pub use rule::{CallFacts, CaptureRule, RuleError};

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use aimg_core::{
-    CallDirection, CallState, FailReason, Minted, NodeId, PbxId, SessionId, TapMode, TenantId, Timestamp, Uniqueid,
+    CallDirection, CallState, FailReason, Minted, NodeId, PbxId, SessionId, SessionRow, TapMode, TenantId, Timestamp,
+    Uniqueid,
 };
 
-use crate::call::Call;
-use crate::{CallFacts, CaptureRule, ChannelSeen, Command, Input, KnownCall, Outcome, Request, SessionRecord};
+use crate::call::{Call, told};
+use crate::{CallFacts, CaptureRule, ChannelSeen, Command, Input, KnownCall, Outcome, Request};
 
 /// Between two tries to let a channel out of the hook that AMI never showed.
 const STRAY_PAUSE: Duration = Duration::from_secs(5);
@@ -173,18 +174,18 @@ impl Switchboard {
         let inbound = self.config.inbound_contexts.contains(&seen.context);
         let direction = if inbound { CallDirection::Inbound } else { CallDirection::Outbound };
         let facts = CallFacts { context: &seen.context, dialled: &seen.exten, direction };
-        let record = SessionRecord {
+        let record = SessionRow {
             id: self.mint_session(now),
             tenant: self.config.tenant,
             pbx: self.config.pbx,
             node: self.config.node.clone(),
             uniqueid: uniqueid.clone(),
-            linkedid: if seen.linkedid.is_empty() { seen.uniqueid.clone() } else { seen.linkedid.clone() },
+            linkedid: Uniqueid::new(if seen.linkedid.is_empty() { &seen.uniqueid } else { &seen.linkedid }),
             state: CallState::Detected,
             call_direction: direction,
-            caller_number: seen.caller_number.clone(),
-            dialled_number: seen.exten.clone(),
-            context: seen.context.clone(),
+            caller_number: told(&seen.caller_number),
+            dialled_number: told(&seen.exten),
+            context: told(&seen.context),
             started_at: now,
             answered_at: None,
             ended_at: None,
@@ -192,7 +193,7 @@ impl Switchboard {
             captured: self.config.rule.wants(&facts),
         };
         let id = record.id;
-        self.by_channel.insert(Uniqueid::new(&record.linkedid), id);
+        self.by_channel.insert(record.linkedid.clone(), id);
         self.by_channel.insert(uniqueid, id);
         let mut call = Call::detected(record, 0, found, self.config.hook_timeout);
         call.announce(now, out);
@@ -294,7 +295,7 @@ impl Switchboard {
         let (id, first, linkedid) = (record.id, record.uniqueid.clone(), record.linkedid.clone());
         let mut call = Call::detected(record, known.next_part, true, self.config.hook_timeout);
         let legs: Vec<&ChannelSeen> =
-            channels.iter().filter(|c| c.uniqueid == first.as_str() || c.linkedid == linkedid).collect();
+            channels.iter().filter(|c| c.uniqueid == first.as_str() || c.linkedid == linkedid.as_str()).collect();
         if legs.is_empty() {
             call.lost(now, FailReason::GoneWhileAway, out);
             return;
@@ -305,7 +306,7 @@ impl Switchboard {
             call.leg_joined(now, seen, out);
         }
         self.by_channel.insert(first, id);
-        self.by_channel.insert(Uniqueid::new(&linkedid), id);
+        self.by_channel.insert(linkedid, id);
         self.calls.insert(id, call);
         self.begin_capture(now, id, out);
     }

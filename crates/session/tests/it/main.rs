@@ -1,5 +1,7 @@
 //! The reducer against a small model of Asterisk, in virtual time.
 
+#![allow(clippy::unwrap_used)]
+
 mod world;
 
 mod adoption;

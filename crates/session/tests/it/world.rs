@@ -5,12 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use aimg_core::{
-    CallEvent, CallEventKind, CallState, Direction, FlowId, Minted, MintedWhat, PbxId, SessionId, TapMode, TenantId,
-    Timestamp, Uniqueid,
+    CallEvent, CallEventKind, CallState, Direction, FlowId, Minted, MintedWhat, PbxId, SessionId, SessionRow, TapMode,
+    TenantId, Timestamp, Uniqueid,
 };
-use aimg_session::{
-    CaptureRule, ChannelSeen, ChannelState, Command, Config, Input, Outcome, Request, SessionRecord, Switchboard,
-};
+use aimg_session::{CaptureRule, ChannelSeen, ChannelState, Command, Config, Input, Outcome, Request, Switchboard};
 
 /// Which of the waiting inputs comes next, and which requests fail.
 pub(crate) trait Choice {
@@ -62,10 +60,10 @@ pub(crate) struct World<C> {
     requests: Vec<Request>,
     /// Captures that were begun and not ended.
     pub(crate) open: BTreeSet<(SessionId, u16)>,
-    pub(crate) begun: Vec<(SessionRecord, u16, bool)>,
+    pub(crate) begun: Vec<(SessionRow, u16, bool)>,
     expecting: BTreeSet<FlowId>,
     pub(crate) events: Vec<CallEvent>,
-    pub(crate) sessions: BTreeMap<SessionId, SessionRecord>,
+    pub(crate) sessions: BTreeMap<SessionId, SessionRow>,
 }
 
 impl<C: Choice> World<C> {
