@@ -62,6 +62,11 @@ impl Call {
         self.record.state.is_over() && self.taps.is_empty()
     }
 
+    /// Whether nothing of a capture is left, and nobody waits for one.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.taps.is_empty() && self.hooks.is_empty()
+    }
+
     pub(crate) fn has_leg(&self, channel: &Uniqueid) -> bool {
         self.legs.contains_key(channel)
     }
@@ -309,7 +314,8 @@ impl Call {
         }
     }
 
-    fn stop_capture(&mut self, now: Timestamp, out: &mut Vec<Command>) {
+    /// Takes every capture down and lets the call go on.
+    pub(crate) fn stop_capture(&mut self, now: Timestamp, out: &mut Vec<Command>) {
         self.broken = None;
         self.taps.iter_mut().for_each(|t| t.close(now, out));
         self.forget_closed_taps();

@@ -157,6 +157,9 @@ pub enum Input {
         /// Whether the recording is complete; one sentence where it could not be finished.
         result: Result<bool, String>,
     },
+    /// The gateway stops: every capture is taken down, nothing new begins. Calls go on without us and stay open in the
+    /// store, so that the next run adopts them.
+    Stop,
     /// Time passed; see [`crate::Switchboard::next_deadline`].
     Tick,
 }

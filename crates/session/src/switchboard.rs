@@ -68,6 +68,7 @@ pub struct Switchboard {
     ami_up: bool,
     known: Vec<KnownCall>,
     ids_minted: u64,
+    stopping: bool,
 }
 
 impl Switchboard {
@@ -81,6 +82,7 @@ impl Switchboard {
             ami_up: false,
             known: Vec::new(),
             ids_minted: 0,
+            stopping: false,
         }
     }
 
@@ -92,6 +94,11 @@ impl Switchboard {
     /// Whether nothing is left to do.
     pub fn is_empty(&self) -> bool {
         self.calls.is_empty() && self.strays.is_empty()
+    }
+
+    /// Whether no capture and no hook is left, after [`Input::Stop`].
+    pub fn is_quiet(&self) -> bool {
+        self.strays.is_empty() && self.calls.values().all(Call::is_quiet)
     }
 
     /// When [`Input::Tick`] is wanted next.
@@ -140,6 +147,10 @@ impl Switchboard {
             }),
             Input::CaptureClosed { session, part, result } => {
                 self.with_session(session, |c| c.capture_closed(now, part, result, &mut out));
+            }
+            Input::Stop => {
+                self.stopping = true;
+                self.calls.values_mut().for_each(|c| c.stop_capture(now, &mut out));
             }
             Input::Tick => self.tick(now, &mut out),
         }
@@ -205,6 +216,9 @@ impl Switchboard {
     }
 
     fn begin_capture(&mut self, now: Timestamp, session: SessionId, out: &mut Vec<Command>) {
+        if self.stopping {
+            return;
+        }
         let taps = self.calls.values().map(|c| c.taps().len()).sum::<usize>();
         let taps_max = self.config.taps_max;
         self.with_session(session, |call| {

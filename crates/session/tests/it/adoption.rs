@@ -113,3 +113,18 @@ fn a_connection_that_was_cut_changes_nothing_for_calls_that_live() {
     w.settle(Duration::from_secs(1));
     assert_eq!((w.objects.len(), w.board.len()), (6, 1));
 }
+
+#[test]
+fn a_gateway_that_stops_leaves_the_calls_alone_and_takes_its_captures_down() {
+    let mut w = World::new(config(TapMode::Hook, "all"), InOrder);
+    w.channel("1.1", "1.1", "a");
+    w.enter_hook("1.1");
+    w.settle(Duration::ZERO);
+    w.channel("2.1", "2.1", "a");
+    w.enter_hook("2.1");
+    w.give(Input::Stop);
+    w.settle(Duration::from_secs(1));
+    assert!(w.board.is_quiet() && w.objects.is_empty() && w.in_hook.is_empty() && w.open.is_empty());
+    assert!(w.sessions.values().all(|s| !s.state.is_over()), "the next run adopts them");
+    assert_eq!(w.begun.len(), 1, "nothing begins while stopping");
+}
