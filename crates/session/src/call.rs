@@ -258,7 +258,7 @@ impl Call {
                 }
             }
             TapStep::Broken(why) => {
-                tap.close(now, out);
+                tap.close(now, false, out);
                 self.broken = Some((why, now + BREAK_GRACE));
                 self.release_hooks(now, false, out);
             }
@@ -317,7 +317,8 @@ impl Call {
     /// Takes every capture down and lets the call go on.
     pub(crate) fn stop_capture(&mut self, now: Timestamp, out: &mut Vec<Command>) {
         self.broken = None;
-        self.taps.iter_mut().for_each(|t| t.close(now, out));
+        let call_over = !self.live_legs().any(|l| *l == self.record.uniqueid);
+        self.taps.iter_mut().for_each(|t| t.close(now, call_over, out));
         self.forget_closed_taps();
         self.release_hooks(now, false, out);
     }

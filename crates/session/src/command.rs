@@ -71,6 +71,8 @@ pub enum Command {
         part: u16,
         /// When the capture ended.
         at: Timestamp,
+        /// Because the call did; otherwise the recording ends before the call.
+        call_over: bool,
     },
     /// Keep the session's row.
     SaveSession(Box<SessionRow>),

@@ -106,6 +106,8 @@ pub(crate) struct Tap {
     capture_open: bool,
     /// `EndCapture` was commanded.
     end_commanded: bool,
+    /// It is closed because the tapped channel is gone, not because something broke or the gateway stops.
+    call_over: bool,
 }
 
 impl Tap {
@@ -120,6 +122,7 @@ impl Tap {
             sides: [Side::default(); 2],
             capture_open: true,
             end_commanded: false,
+            call_over: false,
         }
     }
 
@@ -307,10 +310,11 @@ impl Tap {
     }
 
     /// Takes everything down; what is being created goes when its reply has come.
-    pub(crate) fn close(&mut self, now: Timestamp, out: &mut Vec<Command>) {
+    pub(crate) fn close(&mut self, now: Timestamp, call_over: bool, out: &mut Vec<Command>) {
         if self.is_closing() {
             return;
         }
+        self.call_over = call_over;
         let opened = self.phase != Phase::Opening;
         self.phase = Phase::Closing;
         // The flows first: the last packets are in our sockets already.
@@ -337,7 +341,7 @@ impl Tap {
                 *object = Object::Gone;
             }
         }
-        self.close(now, out);
+        self.close(now, false, out);
     }
 
     /// Whether the tap still answers for this object: it exists, or a request about it is under way.
@@ -350,7 +354,12 @@ impl Tap {
     fn end_capture(&mut self, now: Timestamp, out: &mut Vec<Command>) {
         if self.capture_open && !self.end_commanded {
             self.end_commanded = true;
-            out.push(Command::EndCapture { session: self.session, part: self.part, at: now });
+            out.push(Command::EndCapture {
+                session: self.session,
+                part: self.part,
+                at: now,
+                call_over: self.call_over,
+            });
         }
     }
 
