@@ -8,7 +8,6 @@
 //! Left to others: which channels are tapped and when (the session reducer), and which ids objects get — the caller mints
 //! and registers an id *before* it asks for the object, because the object's first event may arrive before the reply.
 
-mod backoff;
 mod client;
 mod config;
 mod counters;

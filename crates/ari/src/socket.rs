@@ -77,6 +77,8 @@ impl EventSocket {
     pub(crate) async fn next(&mut self) -> Result<Event, Error> {
         loop {
             let message = tokio::select! {
+                // What has arrived counts before the time is up: we may be the ones who are late.
+                biased;
                 message = self.stream.next() => message,
                 () = sleep_until(self.deadline) => {
                     self.probe().await?;

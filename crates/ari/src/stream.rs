@@ -10,7 +10,6 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
-use crate::backoff::Backoff;
 use crate::client::Notice;
 use crate::config::Config;
 use crate::error::Error;
@@ -18,6 +17,7 @@ use crate::event::{Event, EventKind};
 use crate::http::Http;
 use crate::request;
 use crate::socket::EventSocket;
+use aimg_core::Backoff;
 
 /// How often the warm connections are used, so that they do not idle out of the pool.
 const WARM_INTERVAL: Duration = Duration::from_secs(5);
@@ -60,7 +60,7 @@ impl Stream {
                     if opened_at.elapsed() >= self.config.backoff_max {
                         backoff.reset();
                     }
-                    let mut delay = backoff.next_delay(rand::random());
+                    let mut delay = backoff.failed(rand::random());
                     if matches!(error, Error::Denied { .. }) {
                         // Wrong credentials do not get better quickly, and quick repetition looks like an attack.
                         delay = self.config.backoff_max;

@@ -2,6 +2,7 @@
 //!
 //! Nothing here does IO, reads a clock or draws a random number: what needs one takes it as an argument.
 
+mod backoff;
 mod call;
 mod codec;
 mod event;
@@ -11,6 +12,7 @@ mod secret;
 mod tap;
 mod time;
 
+pub use backoff::Backoff;
 pub use call::{LegRow, SessionRow};
 pub use codec::{Codec, UnknownCodec};
 pub use event::{CallEvent, CallEventKind, CallState, FailReason};
