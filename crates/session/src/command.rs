@@ -7,12 +7,24 @@ use aimg_core::{CallEvent, FlowId, LegRow, Minted, SessionId, SessionRow, Timest
 /// A request to Asterisk whose outcome comes back as [`crate::Input::Reply`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Request {
-    /// Create a tap's object: a bridge, a snoop on `target`, or external media to the flow's address.
-    Create {
-        /// Its id; tells what it is.
+    /// Create a mixing bridge.
+    Bridge {
+        /// Its id.
         id: Minted,
-        /// The channel that is tapped.
+    },
+    /// Create a snoop channel; its id tells the direction.
+    Snoop {
+        /// Its id.
+        id: Minted,
+        /// The channel that is listened to.
         target: Uniqueid,
+    },
+    /// Create an external media channel.
+    ExternalMedia {
+        /// Its id.
+        id: Minted,
+        /// Our address, to which Asterisk sends.
+        to: SocketAddr,
     },
     /// Put a direction's snoop and external media into its bridge.
     Join {

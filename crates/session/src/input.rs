@@ -131,8 +131,8 @@ pub enum Input {
         session: SessionId,
         /// Its part.
         part: u16,
-        /// One sentence on failure.
-        result: Result<(), String>,
+        /// The addresses to which Asterisk is to send, caller and callee; one sentence on failure.
+        result: Result<[SocketAddr; 2], String>,
     },
     /// A flow takes packets from its source from here on, or why not.
     FlowExpecting {

@@ -246,9 +246,10 @@ impl Switchboard {
 
     fn reply(&mut self, now: Timestamp, to: Request, outcome: &Outcome, out: &mut Vec<Command>) {
         match to {
-            Request::Create { id, .. } => self.with_session(id.session, |c| {
-                c.tap_step(now, id.part, out, |t, out| t.created(id.what, outcome, out));
-            }),
+            Request::Bridge { id } | Request::Snoop { id, .. } | Request::ExternalMedia { id, .. } => self
+                .with_session(id.session, |c| {
+                    c.tap_step(now, id.part, out, |t, out| t.created(id.what, outcome, out));
+                }),
             Request::Join { bridge, .. } => self.with_session(bridge.session, |c| {
                 c.tap_step(now, bridge.part, out, |t, _| t.joined(bridge.what.direction(), outcome));
             }),

@@ -5,6 +5,7 @@
 //! known to be gone. An object whose creation is under way is never deleted before the reply: the deletion could overtake
 //! the creation and leave the object behind.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use aimg_core::{Direction, FlowId, Minted, MintedWhat, NodeId, SessionId, Timestamp, Uniqueid};
@@ -161,13 +162,16 @@ impl Tap {
     pub(crate) fn capture_opened(
         &mut self,
         now: Timestamp,
-        result: Result<(), String>,
+        result: Result<[SocketAddr; 2], String>,
         out: &mut Vec<Command>,
     ) -> TapStep {
-        if let Err(why) = result {
-            self.capture_open = false;
-            return self.broken(why);
-        }
+        let addresses = match result {
+            Ok(addresses) => addresses,
+            Err(why) => {
+                self.capture_open = false;
+                return self.broken(why);
+            }
+        };
         if self.is_closing() {
             self.end_capture(now, out);
             return TapStep::Quiet;
@@ -175,7 +179,12 @@ impl Tap {
         self.phase = Phase::Attaching { until: now + ATTACH_TIME_MAX };
         for what in MintedWhat::ALL {
             *self.object(what) = Object::Asked;
-            out.push(Command::Ask(Request::Create { id: self.minted(what), target: self.target.clone() }));
+            let id = self.minted(what);
+            out.push(Command::Ask(match what {
+                MintedWhat::Bridge(_) => Request::Bridge { id },
+                MintedWhat::Snoop(_) => Request::Snoop { id, target: self.target.clone() },
+                MintedWhat::Media(direction) => Request::ExternalMedia { id, to: addresses[direction.index()] },
+            }));
         }
         TapStep::Quiet
     }

@@ -101,7 +101,8 @@ impl<C: Choice> World<C> {
             Command::Ask(request) => self.requests.push(request),
             Command::BeginCapture { session, part, adopted } => {
                 assert!(self.open.insert((session.id, part)), "a part is begun once");
-                let result = if self.choice.fails() { Err("spool is full".to_owned()) } else { Ok(()) };
+                let ours = ([127, 0, 0, 1], 4_000).into();
+                let result = if self.choice.fails() { Err("spool is full".to_owned()) } else { Ok([ours; 2]) };
                 if result.is_err() {
                     self.open.remove(&(session.id, part));
                 }
@@ -233,14 +234,12 @@ impl<C: Choice> World<C> {
 
     fn execute_request(&mut self, request: &Request) -> Outcome {
         match request {
-            Request::Create { id, target } => {
-                if matches!(id.what, MintedWhat::Snoop(_)) {
-                    if !self.channels.contains_key(target) {
-                        return Outcome::Gone;
-                    }
+            Request::Snoop { target, .. } if !self.channels.contains_key(target) => Outcome::Gone,
+            Request::Bridge { id } | Request::Snoop { id, .. } | Request::ExternalMedia { id, .. } => {
+                assert!(self.objects.insert(id.to_string()), "an id is used once");
+                if let Request::Snoop { target, .. } = request {
                     self.snoop_targets.insert(id.to_string(), target.clone());
                 }
-                assert!(self.objects.insert(id.to_string()), "an id is used once");
                 if !id.what.is_bridge() {
                     self.ari.push_back(Input::TapEntered(id.clone()));
                 }
