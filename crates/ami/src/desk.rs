@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::connection::{Connection, OWN_ACTION_ID};
@@ -16,20 +16,23 @@ use crate::counters::Counters;
 use crate::heartbeat::{Beat, Heartbeat};
 use crate::{Action, ActionError, Config, Error, Message};
 
-/// Bytes that may wait to be written before further requests are left in their queue.
-const OUTGOING_BYTES_MAX: usize = 64 * 1024;
-
 /// Where actions are handed in, while the link is up.
 #[derive(Clone)]
 pub(crate) struct Desk {
     requests: mpsc::Sender<Request>,
+    /// One permit for each action that may wait for its answer.
+    room: Arc<Semaphore>,
     config: Arc<Config>,
 }
 
-/// An action and who waits for its answer.
+/// An action and who waits for its answer until when.
 struct Request {
     action: Action,
     waiter: Waiter,
+    timeout: Duration,
+    due_at: Instant,
+    /// Given back when the answer is, so that what waits is bounded from here to the answer.
+    room: OwnedSemaphorePermit,
 }
 
 enum Waiter {
@@ -40,15 +43,16 @@ enum Waiter {
 impl Desk {
     /// A desk, and the task's part of it for [`serve`].
     pub(crate) fn new(config: Arc<Config>) -> (Self, Requests) {
-        let (requests, queue) = mpsc::channel(config.actions_max.max(1));
-        (Self { requests, config }, Requests(queue))
+        let actions_max = config.actions_max.clamp(1, Semaphore::MAX_PERMITS);
+        let (requests, queue) = mpsc::channel(actions_max);
+        (Self { requests, room: Arc::new(Semaphore::new(actions_max)), config }, Requests(queue))
     }
 
     /// Sends an action and waits for its response.
     pub(crate) async fn send(&self, action: Action) -> Result<Message, ActionError> {
         let (done, answer) = oneshot::channel();
         let name = action.name();
-        self.hand_in(Request { action, waiter: Waiter::Response(done) }).await?;
+        self.hand_in(action, Waiter::Response(done), self.config.action_timeout).await?;
         answer.await.unwrap_or(Err(ActionError::LinkLost { action: name }))
     }
 
@@ -56,17 +60,21 @@ impl Desk {
     pub(crate) async fn list(&self, action: Action) -> Result<Vec<Message>, ActionError> {
         let (done, answer) = oneshot::channel();
         let name = action.name();
-        self.hand_in(Request { action, waiter: Waiter::List { items: Vec::new(), done } }).await?;
+        self.hand_in(action, Waiter::List { items: Vec::new(), done }, self.config.list_timeout).await?;
         answer.await.unwrap_or(Err(ActionError::LinkLost { action: name }))
     }
 
-    async fn hand_in(&self, request: Request) -> Result<(), ActionError> {
-        let action = request.action.name();
-        match timeout(self.config.action_timeout, self.requests.send(request)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(ActionError::NotSent { action }),
-            Err(_) => Err(ActionError::Busy { action, waiting_max: self.config.actions_max }),
-        }
+    async fn hand_in(&self, action: Action, waiter: Waiter, limit: Duration) -> Result<(), ActionError> {
+        let name = action.name();
+        let due_at = Instant::now() + limit;
+        let room = timeout(limit, Arc::clone(&self.room).acquire_owned())
+            .await
+            .map_err(|_| ActionError::Busy { action: name, waiting_max: self.config.actions_max })?
+            .expect("nobody closes the semaphore");
+        // There is room for whoever has a permit; what fails is that nobody takes requests any more.
+        self.requests
+            .try_send(Request { action, waiter, timeout: limit, due_at, room })
+            .map_err(|_| ActionError::NotSent { action: name })
     }
 }
 
@@ -102,7 +110,6 @@ async fn exchange(
     let mut next_id = OWN_ACTION_ID + 1;
     loop {
         let wake_at = waiting.due_at().map_or(heartbeat.due_at(), |due| due.min(heartbeat.due_at()));
-        let has_room = waiting.by_id.len() < config.actions_max.max(1) && outgoing.bytes.len() < OUTGOING_BYTES_MAX;
         tokio::select! {
             message = connection.reader.message() => match message {
                 Ok(message) => {
@@ -115,7 +122,7 @@ async fn exchange(
                 Ok(count) => outgoing.wrote(count),
                 Err(source) => return Error::Broken { peer: config.peer(), source },
             },
-            Some(request) = requests.recv(), if has_room => {
+            Some(request) = requests.recv() => {
                 outgoing.add(&request.action, next_id);
                 waiting.add(next_id, request, outgoing.end());
                 next_id += 1;
@@ -170,21 +177,18 @@ struct Waiting<'c> {
 struct Pending {
     action: &'static str,
     waiter: Waiter,
-    due_at: Instant,
     timeout: Duration,
+    due_at: Instant,
     /// The action is whole at Asterisk's side of the socket once this many bytes are written.
     end: u64,
+    _room: OwnedSemaphorePermit,
 }
 
 impl Waiting<'_> {
     fn add(&mut self, id: u64, request: Request, end: u64) {
         self.counters.actions.add(1);
-        let timeout = match request.waiter {
-            Waiter::Response(_) => self.config.action_timeout,
-            Waiter::List { .. } => self.config.list_timeout,
-        };
-        let due_at = Instant::now() + timeout;
-        self.by_id.insert(id, Pending { action: request.action.name(), waiter: request.waiter, due_at, timeout, end });
+        let Request { action, waiter, timeout, due_at, room } = request;
+        self.by_id.insert(id, Pending { action: action.name(), waiter, timeout, due_at, end, _room: room });
     }
 
     fn due_at(&self) -> Option<Instant> {
@@ -284,5 +288,39 @@ impl Waiter {
             Self::Response(done) => drop(done.send(Err(error))),
             Self::List { done, .. } => drop(done.send(Err(error))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::SecretString;
+
+    use super::*;
+
+    #[test]
+    fn what_was_not_wholly_written_was_surely_not_sent() {
+        let (config, counters) = (Config::new("h", "u", SecretString::from("s")), Counters::default());
+        let room = Arc::new(Semaphore::new(2));
+        let mut outgoing = Outgoing::default();
+        let mut waiting = Waiting { config: &config, counters: &counters, by_id: BTreeMap::new() };
+        let mut hand_in = |id| {
+            let (done, answer) = oneshot::channel();
+            let request = Request {
+                action: Action::ping(),
+                waiter: Waiter::Response(done),
+                timeout: Duration::ZERO,
+                due_at: Instant::now(),
+                room: Arc::clone(&room).try_acquire_owned().unwrap(),
+            };
+            outgoing.add(&request.action, id);
+            waiting.add(id, request, outgoing.end());
+            answer
+        };
+        let (first, second) = (hand_in(1), hand_in(2));
+        outgoing.wrote(outgoing.bytes.len() - 1);
+        waiting.abandon(outgoing.written);
+        let outcome = |mut answer: oneshot::Receiver<Result<Message, _>>| answer.try_recv().unwrap().unwrap_err();
+        assert!(matches!(outcome(first), ActionError::LinkLost { action: "Ping" }));
+        assert!(matches!(outcome(second), ActionError::NotSent { action: "Ping" }));
     }
 }

@@ -254,7 +254,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_stream_becomes_messages() {
-        let cases: [(&[u8], Vec<Vec<(&str, &str)>>, u64); 7] = [
+        type Headers = Vec<(&'static str, &'static str)>;
+        let cases: [(&[u8], Vec<Headers>, u64); 7] = [
             (
                 b"Event: A\r\nX: 1\r\n\r\nEvent: B\r\n\r\n",
                 vec![vec![("Event", "A"), ("X", "1")], vec![("Event", "B")]],

@@ -33,4 +33,4 @@ pub use counters::Counts;
 pub use error::{ActionError, Error, FrameError, InvalidAction};
 pub use event::{BridgeMember, Dial, Event, Hangup, NewExten, Rename, VarSet, event_time};
 pub use frame::{Frame, Limits, Message, Parser};
-pub use probe::{Probe, probe};
+pub use probe::probe;

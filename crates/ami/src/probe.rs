@@ -9,16 +9,9 @@ use crate::desk::{self, Desk};
 use crate::resync::resync;
 use crate::{Config, Error};
 
-/// What one look found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probe {
-    /// The server, its channels and bridges: that they could be had proves the write classes.
-    pub up: Up,
-}
-
-/// Connects, logs in, asks for everything that a link needs, and leaves. What it cannot find out is whether the user may
-/// read events of class `call`: Asterisk tells nobody.
-pub async fn probe(config: Config) -> Result<Probe, Error> {
+/// Connects, logs in, asks for everything that a link needs, and leaves; that it could be had proves the write classes.
+/// What it cannot find out is whether the user may read events of class `call`: Asterisk tells nobody.
+pub async fn probe(config: Config) -> Result<Up, Error> {
     let config = Arc::new(config);
     let counters = Arc::new(Counters::default());
     let connection = Connection::open(&config, "off", &counters).await?;
@@ -27,6 +20,6 @@ pub async fn probe(config: Config) -> Result<Probe, Error> {
     tokio::select! {
         biased;
         error = desk::serve(connection, requests, Arc::clone(&config), counters) => Err(error),
-        up = resync(&desk, ami_version, &config) => Ok(Probe { up: up? }),
+        up = resync(&desk, ami_version, &config) => up,
     }
 }
