@@ -54,8 +54,9 @@ pub struct Config {
     /// The longest wait at all. Default 30 s: how late we may be after a long outage. A link that lived longer than this
     /// ends the row of failures.
     pub reconnect_delay_max: Duration,
-    /// The wait after a refusal, which mends itself only when somebody changes a configuration. Default 60 s: few enough
-    /// failed logins that fail2ban's usual rule (5 in 10 minutes) is kept only just; longer is safer and later.
+    /// The shortest wait after a refusal, which mends itself only when somebody changes a configuration; a quarter of it
+    /// is added at random. Default 60 s. Where fail2ban watches Asterisk with its usual rule (5 failures in 10 minutes),
+    /// exempt the gateway or set 150 s.
     pub refused_delay: Duration,
     /// Whether a refusal ends the client. Default no: it goes on trying.
     pub give_up_on_refusal: bool,

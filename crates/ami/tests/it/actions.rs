@@ -18,7 +18,7 @@ async fn linked(change: impl FnOnce(&mut Config)) -> (Client, Events, Session, S
 }
 
 fn getvar(variable: &str) -> Action {
-    Action::getvar(None, variable).unwrap()
+    Action::getvar(None, variable).expect("the tests' names are on one line")
 }
 
 #[tokio::test]
