@@ -2,7 +2,7 @@
 //!
 //! Every change can be applied again without harm, so a batch whose outcome is unknown is simply repeated.
 
-use aimg_core::{CallEvent, SessionId, TenantId, TenantScope};
+use aimg_core::{CallEvent, LegRow, SessionId, SessionRow, TenantId, TenantScope};
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{ActiveValue, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter};
 
@@ -10,7 +10,6 @@ use crate::entity::{call_event, call_leg, call_session, recording};
 use crate::error::{Error, Result};
 use crate::recordings::RecordingRow;
 use crate::scope::{TenantRows, scoped_update};
-use crate::sessions::{LegRow, SessionRow};
 use crate::store::Store;
 
 /// One thing to be written about a call. A session comes before what belongs to it.

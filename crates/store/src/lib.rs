@@ -26,6 +26,6 @@ pub use key::data_key;
 pub use migration::MigrationState;
 pub use pbxs::{NewPbx, Pbx, PbxSecrets};
 pub use recordings::RecordingRow;
-pub use sessions::{LegRow, SESSIONS_LIMIT_MAX, SessionDetail, SessionFilter, SessionRow, StoredSession};
+pub use sessions::{SESSIONS_LIMIT_MAX, SessionDetail, SessionFilter, StoredSession};
 pub use store::{Config, Store};
 pub use tenants::Tenant;

@@ -3,7 +3,7 @@
 //! They are written as [`Change`](crate::Change)s.
 
 use aimg_core::{
-    CallDirection, CallEvent, CallState, NodeId, PbxId, SessionId, TenantId, TenantScope, Timestamp, Uniqueid,
+    CallEvent, CallState, LegRow, NodeId, PbxId, SessionId, SessionRow, TenantId, TenantScope, Timestamp, Uniqueid,
 };
 use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect, Select, TransactionTrait};
 use serde::Serialize;
@@ -17,43 +17,6 @@ use crate::store::Store;
 /// The most sessions that one list gives.
 pub const SESSIONS_LIMIT_MAX: u64 = 1_000;
 
-/// One call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SessionRow {
-    /// Its id.
-    pub id: SessionId,
-    /// Whose it is.
-    pub tenant: TenantId,
-    /// Where it is.
-    pub pbx: PbxId,
-    /// Asterisk's id of its first channel.
-    pub uniqueid: Uniqueid,
-    /// Asterisk's id that its channels share; it can change when calls are bridged.
-    pub linkedid: Uniqueid,
-    /// Where it stands.
-    pub state: CallState,
-    /// Whether it came in or went out.
-    pub call_direction: CallDirection,
-    /// The caller's number, if Asterisk told one.
-    pub caller_number: Option<String>,
-    /// The number that was dialled, if any.
-    pub dialled_number: Option<String>,
-    /// The dialplan context in which it began.
-    pub context: Option<String>,
-    /// When it was detected.
-    pub started_at: Timestamp,
-    /// When its first channel went up.
-    pub answered_at: Option<Timestamp>,
-    /// When its last channel was gone.
-    pub ended_at: Option<Timestamp>,
-    /// Asterisk's hangup cause (Q.850) of its first channel.
-    pub hangup_cause: Option<u16>,
-    /// The node that owns it.
-    pub node: NodeId,
-    /// Whether the tenant's rule wants it captured.
-    pub captured: bool,
-}
-
 /// A session as it is stored, with the last word about its flows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StoredSession {
@@ -62,27 +25,6 @@ pub struct StoredSession {
     pub row: SessionRow,
     /// Both ledgers as they were last seen while the capture ran.
     pub live: Option<serde_json::Value>,
-}
-
-/// One channel of a session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LegRow {
-    /// Whose it is.
-    pub tenant: TenantId,
-    /// The session it belongs to.
-    pub session: SessionId,
-    /// Asterisk's id of the channel.
-    pub uniqueid: Uniqueid,
-    /// The channel's name, such as `PJSIP/alice-00000001`.
-    pub name: String,
-    /// The number of the party at its end, if Asterisk told one.
-    pub caller_number: Option<String>,
-    /// When it joined.
-    pub joined_at: Timestamp,
-    /// When it was gone.
-    pub left_at: Option<Timestamp>,
-    /// Asterisk's hangup cause (Q.850).
-    pub hangup_cause: Option<u16>,
 }
 
 /// Which sessions a list shows.

@@ -1,7 +1,7 @@
 //! Calls written in batches and read back; tenants and PBXs around them.
 
-use aimg_core::{CallEventKind, CallState, Direction, FailReason, Uniqueid};
-use aimg_store::{Change, Error, SESSIONS_LIMIT_MAX, SessionFilter, SessionRow};
+use aimg_core::{CallEventKind, CallState, Direction, FailReason, LegRow, SessionRow, Uniqueid};
+use aimg_store::{Change, Error, SESSIONS_LIMIT_MAX, SessionFilter};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -20,7 +20,7 @@ async fn what_is_written_is_read_back() {
     row.answered_at = Some(at(20_000));
     row.ended_at = Some(at(4_000_000));
     row.hangup_cause = Some(16);
-    let gone = aimg_store::LegRow { left_at: Some(at(4_000_000)), hangup_cause: Some(16), ..leg(&row) };
+    let gone = LegRow { left_at: Some(at(4_000_000)), hangup_cause: Some(16), ..leg(&row) };
     db.store.apply(OPERATOR, &[Change::Session(Box::new(row.clone())), Change::Leg(gone.clone())]).await.unwrap();
 
     let detail = db.store.session(OPERATOR, row.id).await.unwrap();

@@ -1,10 +1,10 @@
 //! A database with two tenants, and rows to put into it.
 
 use aimg_core::{
-    CallDirection, CallEvent, CallEventKind, CallState, Codec, DataKey, PbxId, SessionId, TapMode, TenantId,
-    TenantScope, Timestamp, Uniqueid,
+    CallDirection, CallEvent, CallEventKind, CallState, Codec, DataKey, LegRow, PbxId, SessionId, SessionRow, TapMode,
+    TenantId, TenantScope, Timestamp, Uniqueid,
 };
-use aimg_store::{Change, Config, LegRow, NewPbx, RecordingRow, SessionRow, Store};
+use aimg_store::{Change, Config, NewPbx, RecordingRow, Store};
 use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;

@@ -1,7 +1,7 @@
 //! Every operation against another tenant's scope: what is not yours does not exist.
 
-use aimg_core::{PbxId, TenantId, TenantScope};
-use aimg_store::{Change, Error, Result, SessionFilter, SessionRow};
+use aimg_core::{PbxId, SessionRow, TenantId, TenantScope};
+use aimg_store::{Change, Error, Result, SessionFilter};
 use serde_json::json;
 use uuid::Uuid;
 
