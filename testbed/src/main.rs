@@ -1,2 +1,146 @@
-//! placeholder
-fn main() {}
+//! The testbed by hand: an Asterisk until Ctrl-C, calls into it, and what is missing on this machine.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use aimg_testbed::{Access, Asterisk, Callee, Caller, Context, Options, Version, doctor};
+use anyhow::{Context as _, bail};
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Longer than any call that makes sense by hand.
+const CALL_SECONDS_MAX: u64 = 3_600;
+
+/// A real Asterisk and real SIP calls on loopback.
+#[derive(Parser)]
+#[command(name = "testbed", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Subcommands,
+}
+
+#[derive(Subcommand)]
+enum Subcommands {
+    /// Start an Asterisk, tell how to reach it, and stop it on Ctrl-C.
+    Up {
+        /// 22 or 16.
+        #[arg(long, default_value_t = Version::V22)]
+        version: Version,
+        /// The Stasis app that the dialplan's hook enters.
+        #[arg(long, default_value = "aimg")]
+        app: String,
+        /// Print how to reach it as one JSON object on one line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Place a two-party call with speech both ways into a running Asterisk, and wait for its end.
+    Call {
+        /// The Asterisk's SIP address, as `testbed up` tells it.
+        #[arg(long)]
+        sip: SocketAddr,
+        /// tap-ami, tap-hook or answer-at-once.
+        #[arg(long, default_value_t = Context::TapHook)]
+        context: Context,
+        /// How long both talk, in seconds.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=CALL_SECONDS_MAX))]
+        seconds: u64,
+        /// How long the callee rings, in seconds.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=CALL_SECONDS_MAX))]
+        ring_seconds: u64,
+        /// How many calls at once.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=500))]
+        calls: u16,
+    },
+    /// Tell what this machine lacks for the testbed, and what to do.
+    Doctor {
+        /// Print the checks as one JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    match Arguments::parse().command {
+        Subcommands::Up { version, app, json } => up(version, app, json)?,
+        Subcommands::Call { sip, context, seconds, ring_seconds, calls } => {
+            let talk = Duration::from_secs(seconds);
+            call(sip, context, talk, Duration::from_secs(ring_seconds), calls)?;
+        }
+        Subcommands::Doctor { json } => return examine(json),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn up(version: Version, app: String, json: bool) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    // Both are caught from here on, so that an Asterisk half started is stopped as well.
+    let (mut interrupt, mut terminate) = {
+        let _in_runtime = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    let asterisk = Asterisk::start(version, &Options { app, ..Options::default() })?;
+    if json {
+        println!("{}", serde_json::to_string(asterisk.access())?);
+    } else {
+        explain(&asterisk);
+    }
+    runtime.block_on(async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    });
+    asterisk.stop()?;
+    eprintln!("stopped");
+    Ok(())
+}
+
+fn explain(asterisk: &Asterisk) {
+    let Access { host, ami_port, http_port, sip_port, user, secret, app } = asterisk.access();
+    println!("Asterisk {} runs until Ctrl-C.", asterisk.version());
+    println!();
+    println!("  AMI   {host}:{ami_port}, user {user}, secret {secret}");
+    println!("  ARI   http://{host}:{http_port}/ari, user {user}, password {secret}, app {app}");
+    println!("  SIP   {host}:{sip_port}");
+    println!("  log   {}", asterisk.log_path().display());
+    println!();
+    println!("Make it known to a gateway:  aimg pbx add --help");
+    println!("Place a call into it:        testbed call --sip {host}:{sip_port} --context tap-hook --seconds 10");
+}
+
+fn call(sip: SocketAddr, context: Context, talk: Duration, ring: Duration, calls: u16) -> anyhow::Result<()> {
+    if !sip.ip().is_loopback() {
+        bail!("{sip} is not on loopback: the testbed calls only its own Asterisk");
+    }
+    // The callee ends after its calls, and nobody calls it where Asterisk itself answers.
+    let mut callee = Callee::new().calls(calls).rings_for(ring).start()?;
+    println!("calling {} by way of {context} …", callee.port());
+    let outcome = Caller::new(sip.port(), context, callee.port())
+        .calls(calls)
+        .talks_for(talk)
+        .start()?
+        .wait(talk + ring + Duration::from_secs(30))?
+        .require_success()?;
+    if context != Context::AnswerAtOnce {
+        callee.wait(Duration::from_secs(5)).context("the caller has hung up")?.require_success()?;
+    }
+    println!("{} call(s) went well", outcome.succeeded);
+    Ok(())
+}
+
+fn examine(json: bool) -> anyhow::Result<ExitCode> {
+    let checks = doctor::checks();
+    if json {
+        println!("{}", serde_json::to_string(&checks)?);
+    } else {
+        for check in &checks {
+            match &check.cure {
+                None => println!("✓ {}", check.what),
+                Some(cure) => println!("✗ {}: {cure}", check.what),
+            }
+        }
+    }
+    let all_well = checks.iter().all(|check| check.cure.is_none());
+    Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,349 @@
+//! One running Asterisk.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde::Serialize;
+use tempfile::TempDir;
+
+use crate::config::{self, Config, Ports};
+use crate::guarded::{Guarded, Rights, Signal, last_lines};
+use crate::privilege::{as_root, is_root};
+use crate::{Error, PortBlock, Root, Speech, Version, boot, wait_until};
+
+/// What runs in the private mount namespace before Asterisk takes the process over: $1 the root, $2 the instance's
+/// directory, then Asterisk's arguments. The mounts end with the process.
+const ENTER: &str = r#"
+root=$1; dir=$2; shift 2
+mount --rbind /dev "$root/dev" && mount --bind /proc "$root/proc" && mount --bind "$dir" "$root/mnt" &&
+exec chroot "$root" /usr/sbin/asterisk -C /mnt/etc/asterisk.conf "$@"
+"#;
+
+/// How long a start may take on a busy machine; alone it is a tenth of a second.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long Asterisk may take to hang up everything and end by itself.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a console command may take, in whole seconds.
+const CLI_TIMEOUT_S: &str = "10";
+
+/// Warnings and errors of Asterisk's log that an error shows.
+const LOG_LINES_SHOWN: usize = 25;
+
+/// Directories of an instance, as named in `asterisk.conf`.
+const DIRS: [&str; 6] = ["etc", "lib", "spool", "run", "log", "sounds"];
+
+/// What a test may want to be different.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The Stasis app that the dialplan's hook enters.
+    pub app: String,
+    /// Modules that are not loaded, such as `chan_rtp.so`.
+    pub without_modules: Vec<String>,
+    /// What the context `answer-at-once` plays.
+    pub speech: Option<Speech>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { app: "aimg".to_owned(), without_modules: Vec::new(), speech: None }
+    }
+}
+
+/// How to reach an instance: what a PBX of the gateway needs, and SIPp.
+#[derive(Clone, Debug, Serialize)]
+pub struct Access {
+    /// Always 127.0.0.1.
+    pub host: String,
+    /// AMI's TCP port.
+    pub ami_port: u16,
+    /// The TCP port of ARI, under `/ari`.
+    pub http_port: u16,
+    /// The UDP port of SIP.
+    pub sip_port: u16,
+    /// The user of AMI and of ARI.
+    pub user: String,
+    /// The user's secret, for both.
+    pub secret: String,
+    /// The Stasis app that the dialplan's hook enters.
+    pub app: String,
+}
+
+/// A channel, as `core show channels concise` tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Channel {
+    /// Such as `PJSIP/tap-ami-00000001`.
+    pub name: String,
+    /// Where it is in the dialplan.
+    pub context: String,
+    /// Such as `Ring` or `Up`.
+    pub state: String,
+    /// The application that has it, such as `Dial`; empty in none.
+    pub application: String,
+    /// Its Uniqueid.
+    pub uniqueid: String,
+}
+
+/// A bridge, as `bridge show all` tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bridge {
+    /// Its id.
+    pub id: String,
+    /// How many channels are in it.
+    pub channels: u32,
+}
+
+/// A running Asterisk with its own ports and directories. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Asterisk {
+    // Killed before its directory goes away.
+    process: Guarded,
+    version: Version,
+    root: Root,
+    access: Access,
+    ports: Ports,
+    _block: PortBlock,
+    dir: InstanceDir,
+}
+
+impl Asterisk {
+    /// Starts one and waits until it is fully booted.
+    pub fn start(version: Version, options: &Options) -> Result<Self, Error> {
+        let root = Root::of(version)?;
+        let block = PortBlock::reserve(config::PORTS)?;
+        let ports = Ports::of(&block);
+        let dir = InstanceDir::create()?;
+        let access = Access {
+            host: "127.0.0.1".to_owned(),
+            ami_port: ports.ami,
+            http_port: ports.http,
+            sip_port: ports.sip,
+            user: "aimg".to_owned(),
+            // Loopback only, and gone with the instance.
+            secret: "testbed".to_owned(),
+            app: options.app.clone(),
+        };
+        Config {
+            root: &root,
+            ports,
+            user: &access.user,
+            secret: &access.secret,
+            app: &access.app,
+            without_modules: &options.without_modules,
+        }
+        .write(&dir.path().join("etc"))?;
+        let speech = match &options.speech {
+            Some(speech) => speech.clone(),
+            None => Speech::callee()?,
+        };
+        // The suffix is how Asterisk knows raw µ-law.
+        speech.write_ulaw(&dir.path().join("sounds/callee.ulaw"))?;
+        let process = spawn(version, &root, dir.path())?;
+        let mut asterisk = Self { process, version, root, access, ports, _block: block, dir };
+        asterisk.wait_until_up()?;
+        Ok(asterisk)
+    }
+
+    /// Which version it is.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// How to reach it.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// The UDP ports that its RTP comes from: the first and the last.
+    pub fn rtp_ports(&self) -> (u16, u16) {
+        (self.ports.rtp_first, self.ports.rtp_last)
+    }
+
+    /// Its process id, as this machine sees it.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Its log file: notices, warnings, errors, and each step of the dialplan with milliseconds.
+    pub fn log_path(&self) -> PathBuf {
+        self.dir.path().join("log/asterisk.log")
+    }
+
+    /// What a console command prints.
+    pub fn cli(&self, command: &str) -> Result<String, Error> {
+        let mut entered = as_root("timeout");
+        entered.args([CLI_TIMEOUT_S, "unshare", "--mount", "sh", "-c", ENTER, "enter"]);
+        let output = entered
+            .args([self.root.path(), self.dir.path()])
+            .args(["-rx", command])
+            .output()
+            .map_err(Error::io(format!("cannot run the Asterisk command `{command}`")))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() {
+            return Ok(text);
+        }
+        let output = format!("{text}{}", String::from_utf8_lossy(&output.stderr));
+        Err(Error::Cli { command: command.to_owned(), output })
+    }
+
+    /// Every channel it has.
+    pub fn channels(&self) -> Result<Vec<Channel>, Error> {
+        Ok(self.cli("core show channels concise")?.lines().filter_map(parse_channel).collect())
+    }
+
+    /// Every bridge it has.
+    pub fn bridges(&self) -> Result<Vec<Bridge>, Error> {
+        Ok(self.cli("bridge show all")?.lines().filter_map(parse_bridge).collect())
+    }
+
+    /// Freezes the process (SIGSTOP): its sockets stay open and nobody answers.
+    pub fn freeze(&mut self) -> Result<(), Error> {
+        self.process.signal(Signal::Stop)
+    }
+
+    /// Lets a frozen process go on.
+    pub fn thaw(&mut self) -> Result<(), Error> {
+        self.process.signal(Signal::Continue)
+    }
+
+    /// Kills the process (SIGKILL), as a crash would. [`Asterisk::restart`] brings it back.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Ends it if it runs, as `core stop now` would, and starts it anew with the same ports and configuration.
+    pub fn restart(&mut self) -> Result<(), Error> {
+        self.end()?;
+        self.process = spawn(self.version, &self.root, self.dir.path())?;
+        self.wait_until_up()
+    }
+
+    /// Ends it as `core stop now` would: calls are hung up, AMI tells `Shutdown`.
+    pub fn stop(mut self) -> Result<(), Error> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        self.process.signal(Signal::Terminate)?;
+        if wait_until(STOP_TIMEOUT, || self.process.exit_code()).is_none() {
+            self.process.kill();
+        }
+        Ok(())
+    }
+
+    fn wait_until_up(&mut self) -> Result<(), Error> {
+        let up = wait_until(BOOT_TIMEOUT, || match self.process.exit_code() {
+            Some(code) => Some(Err(code)),
+            None => boot::is_up(&self.access).then_some(Ok(())),
+        });
+        let what = || format!("Asterisk {}", self.version);
+        match up {
+            Some(Ok(())) => Ok(()),
+            Some(Err(code)) => Err(Error::Ended { what: what(), code, log: self.log_end() }),
+            None => Err(Error::TooLate {
+                what: format!("the start of {}", what()),
+                within: BOOT_TIMEOUT,
+                log: self.log_end(),
+            }),
+        }
+    }
+
+    /// What went wrong according to Asterisk, and the end of what it printed before it had a log.
+    pub fn log_end(&self) -> String {
+        let log = fs::read(self.log_path()).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let bad: Vec<&str> = log.lines().filter(|l| l.contains("] ERROR[") || l.contains("] WARNING[")).collect();
+        let bad = &bad[bad.len().saturating_sub(LOG_LINES_SHOWN)..];
+        format!("{}\n{}", last_lines(&self.dir.path().join("log/console"), LOG_LINES_SHOWN), bad.join("\n"))
+    }
+}
+
+fn spawn(version: Version, root: &Root, dir: &Path) -> Result<Guarded, Error> {
+    let command = ["unshare", "--mount", "sh", "-c", ENTER, "enter"].map(Path::new);
+    let command = command.into_iter().chain([root.path(), dir, Path::new("-f")]);
+    Guarded::spawn(format!("Asterisk {version}"), Rights::Root, command, &dir.join("log/console"))
+}
+
+/// The instance's own directory, with what Asterisk, as root, has written into it.
+#[derive(Debug)]
+struct InstanceDir(TempDir);
+
+impl InstanceDir {
+    fn create() -> Result<Self, Error> {
+        let failed = || Error::io("cannot make a directory for an Asterisk");
+        let dir = tempfile::Builder::new().prefix("aimg-asterisk-").tempdir().map_err(failed())?;
+        DIRS.iter().try_for_each(|name| fs::create_dir(dir.path().join(name))).map_err(failed())?;
+        Ok(Self(dir))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for InstanceDir {
+    fn drop(&mut self) {
+        // Directories that root has made inside are not ours to remove; what stays behind is a temporary directory.
+        if !is_root() {
+            let mut remove: Command = as_root("rm");
+            let _ = remove.arg("-rf").arg(self.path()).status();
+        }
+    }
+}
+
+/// Channel!Context!Exten!Priority!State!Application!Data!…!Uniqueid; nothing in between has a `!` in our dialplan.
+fn parse_channel(line: &str) -> Option<Channel> {
+    let fields: Vec<&str> = line.split('!').collect();
+    let [name, context, _exten, _priority, state, application, .., uniqueid] = fields[..] else { return None };
+    Some(Channel {
+        name: name.to_owned(),
+        context: context.to_owned(),
+        state: state.to_owned(),
+        application: if application == "(None)" { String::new() } else { application.to_owned() },
+        uniqueid: uniqueid.to_owned(),
+    })
+}
+
+/// `Bridge-ID Chans Type Technology …` under a headline.
+fn parse_bridge(line: &str) -> Option<Bridge> {
+    let mut fields = line.split_whitespace();
+    let id = fields.next()?.to_owned();
+    // The headline has a word here.
+    let channels = fields.next()?.parse().ok()?;
+    Some(Bridge { id, channels })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_are_read() {
+        let line = "PJSIP/tap-ami-00000000!tap-ami!20500!1!Up!Dial!PJSIP/callee/sip:callee@127.0.0.1:20500,30!tap-ami!!!3!2!9d0!1795440995.0";
+        assert_eq!(
+            parse_channel(line).unwrap(),
+            Channel {
+                name: "PJSIP/tap-ami-00000000".into(),
+                context: "tap-ami".into(),
+                state: "Up".into(),
+                application: "Dial".into(),
+                uniqueid: "1795440995.0".into(),
+            }
+        );
+        assert_eq!(parse_channel("No such command"), None);
+    }
+
+    #[test]
+    fn bridges_are_read() {
+        for (line, expected) in [
+            ("Bridge-ID                            Chans Type            Technology      Duration", None),
+            ("9d0f4a54-1d2b-4c0a                       2 basic           simple_bridge   00:00:02", Some(2)),
+            ("", None),
+        ] {
+            assert_eq!(parse_bridge(line).map(|b| b.channels), expected, "{line}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! A real Asterisk and real SIP calls on loopback: for tests, for the demo, and by hand.
+//!
+//! An [`Asterisk`] is one process with its own ports, configuration and directories, run from an installation that
+//! `scripts/lib/setup.sh` has put into the cache. [`Caller`] and [`Callee`] are SIPp processes that speak known
+//! [`Speech`] into the call, and a [`Capture`] is what the loopback interface says was sent. Everything started here ends
+//! with its handle, or with the process that holds it, however that dies; nothing stays mounted.
+//!
+//! The gateway is not known here: tests start it themselves and give it an [`Access`].
+
+mod asterisk;
+mod boot;
+mod capture;
+mod config;
+pub mod doctor;
+mod error;
+mod guarded;
+mod pcap;
+mod ports;
+mod privilege;
+mod root;
+mod scenario;
+mod sipp;
+mod speech;
+mod wait;
+
+pub use asterisk::{Access, Asterisk, Bridge, Channel, Options};
+pub use capture::{Capture, Captured};
+pub use error::Error;
+pub use pcap::{Packet, packets};
+pub use ports::PortBlock;
+pub use root::{Root, Version};
+pub use scenario::{Callee, Caller, Context};
+pub use sipp::{Outcome, Sipp};
+pub use speech::Speech;
+pub use wait::wait_until;
