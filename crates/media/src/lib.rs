@@ -1,1 +1,50 @@
-//! TODO-DOC
+//! The media plane: RTP from the network into the spool, without ever waiting for the rest of the program.
+//!
+//! A *shard* is one thread, one UDP port and the flows assigned to it. It finds a packet's flow by the source address,
+//! which the control plane told it beforehand, books the packet in the flow's ledger and copies it into the flow's
+//! mapped spool chunk, all within the receive loop. A shard takes no lock, allocates nothing per packet, and waits for
+//! nobody: what it needs from outside comes through its mailbox. The *keeper* thread does all file work that a running
+//! flow needs. [`Media`] is the handle for the control plane.
+//!
+//! What becomes of a spool is `recording`'s; which flows exist, and when, is `gateway`'s. No RTP is sent yet.
+//!
+//! ```text
+//!  Media ──mailbox──► shard ──asks for chunks──► keeper ──mailbox──► shard
+//!    ▲                  ├──► spool chunk (mapped)
+//!    └──── Events ◄─────┴──► counters, published ledgers
+//! ```
+//!
+//! Every queue has a bound: the mailbox ([`MAILBOX_MESSAGES`]), the keeper's requests ([`KEEPER_REQUESTS`]) and the
+//! events ([`EVENTS`]). A shard that meets a full queue keeps what it wanted to send and tries again on its next tick.
+//!
+//! The only crate with `unsafe`: in `socket` (recvmmsg), `wake` (eventfd, poll) and `mapping` (mmap, fallocate).
+
+mod clock;
+mod config;
+mod error;
+mod event;
+mod flow;
+mod flow_table;
+mod keeper;
+mod mailbox;
+mod mapping;
+mod media;
+mod published;
+mod shard;
+mod socket;
+mod source;
+mod spool_file;
+mod spool_writer;
+mod stats;
+mod wake;
+
+pub use clock::Clock;
+pub use config::Config;
+pub use error::Error;
+pub use event::{EVENTS, Event, Events};
+pub use keeper::KEEPER_REQUESTS;
+pub use mailbox::MAILBOX_MESSAGES;
+pub use media::{Closed, FlowSpec, Media};
+pub use published::FlowSnapshot;
+
+pub use stats::{MediaStats, ShardStats};

@@ -1,0 +1,157 @@
+//! The flows of a shard, found by the source of a packet or by name. Its size is fixed when it is made.
+
+use std::collections::HashMap;
+
+use aimg_core::FlowId;
+
+use crate::flow::Flow;
+use crate::source::Source;
+
+type Map<K> = HashMap<K, usize, foldhash::fast::RandomState>;
+
+/// The table.
+#[derive(Debug)]
+pub(crate) struct FlowTable {
+    slots: Vec<Option<Box<Flow>>>,
+    free: Vec<usize>,
+    by_source: Map<Source>,
+    by_id: Map<FlowId>,
+}
+
+/// Why a flow cannot have a source.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// No such flow.
+    Unknown,
+    /// Another flow has it.
+    Taken {
+        /// That flow.
+        owner: FlowId,
+    },
+}
+
+impl FlowTable {
+    pub(crate) fn new(flows_max: usize) -> Self {
+        let hasher = foldhash::fast::RandomState::default;
+        Self {
+            slots: std::iter::repeat_with(|| None).take(flows_max).collect(),
+            free: (0..flows_max).rev().collect(),
+            by_source: HashMap::with_capacity_and_hasher(flows_max, hasher()),
+            by_id: HashMap::with_capacity_and_hasher(flows_max, hasher()),
+        }
+    }
+
+    /// Takes a flow; gives it back when the table is full or has one of that name.
+    pub(crate) fn insert(&mut self, flow: Box<Flow>) -> Result<(), Box<Flow>> {
+        if self.by_id.contains_key(&flow.id) {
+            return Err(flow);
+        }
+        let Some(slot) = self.free.pop() else {
+            return Err(flow);
+        };
+        self.by_id.insert(flow.id, slot);
+        self.slots[slot] = Some(flow);
+        Ok(())
+    }
+
+    /// Lets `source`, and no other, send to the flow.
+    pub(crate) fn expect(&mut self, id: FlowId, source: Source) -> Result<(), Refusal> {
+        let &slot = self.by_id.get(&id).ok_or(Refusal::Unknown)?;
+        if let Some(&taken) = self.by_source.get(&source)
+            && taken != slot
+        {
+            let owner = self.slots[taken].as_ref().map_or(id, |flow| flow.id);
+            return Err(Refusal::Taken { owner });
+        }
+        let flow = self.slots[slot].as_mut().ok_or(Refusal::Unknown)?;
+        if let Some(before) = flow.source.replace(source) {
+            self.by_source.remove(&before);
+        }
+        self.by_source.insert(source, slot);
+        Ok(())
+    }
+
+    /// Gives up a flow and its source.
+    pub(crate) fn remove(&mut self, id: FlowId) -> Option<Box<Flow>> {
+        let slot = self.by_id.remove(&id)?;
+        let flow = self.slots[slot].take()?;
+        if let Some(source) = flow.source {
+            self.by_source.remove(&source);
+        }
+        self.free.push(slot);
+        Some(flow)
+    }
+
+    /// The flow that a packet from `source` belongs to.
+    pub(crate) fn of_source(&mut self, source: Source) -> Option<&mut Flow> {
+        self.slots[*self.by_source.get(&source)?].as_deref_mut()
+    }
+
+    /// The flow of that name.
+    pub(crate) fn of_id(&mut self, id: FlowId) -> Option<&mut Flow> {
+        self.slots[*self.by_id.get(&id)?].as_deref_mut()
+    }
+
+    /// All of them.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Flow> {
+        self.slots.iter_mut().filter_map(Option::as_deref_mut)
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::flow::tests::flow;
+
+    fn source(port: u16) -> Source {
+        SocketAddr::from(([127, 0, 0, 1], port)).into()
+    }
+
+    #[test]
+    fn a_source_has_one_flow_and_a_flow_one_source() {
+        let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [mut one, mut two] = directories.each_ref().map(|d| Box::new(flow(d.path())));
+        one.id.part = 1;
+        two.id.part = 2;
+        let (first, second) = (one.id, two.id);
+        let mut table = FlowTable::new(2);
+        assert!(table.insert(one).is_ok() && table.insert(two).is_ok());
+
+        assert_eq!(table.expect(first, source(10)), Ok(()));
+        assert_eq!(table.expect(first, source(10)), Ok(()));
+        assert_eq!(table.expect(second, source(10)), Err(Refusal::Taken { owner: first }));
+        // Another source for the same flow frees the one before.
+        assert_eq!(table.expect(first, source(11)), Ok(()));
+        assert!(table.of_source(source(10)).is_none());
+        assert_eq!(table.expect(second, source(10)), Ok(()));
+        assert_eq!(table.of_source(source(11)).map(|f| f.id), Some(first));
+        assert_eq!(table.of_source(source(10)).map(|f| f.id), Some(second));
+
+        assert!(table.remove(first).is_some());
+        assert!(table.remove(first).is_none());
+        assert!(table.of_source(source(11)).is_none());
+        assert_eq!(table.expect(first, source(11)), Err(Refusal::Unknown));
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn a_full_table_and_a_second_of_the_same_name_are_refused() {
+        let directories: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+        let mut table = FlowTable::new(2);
+        for (part, directory, fits) in [(1, 0, true), (1, 1, false), (2, 2, true)] {
+            let mut flow = Box::new(flow(directories[directory].path()));
+            flow.id.part = part;
+            assert_eq!(table.insert(flow).is_ok(), fits, "{part}");
+        }
+        let third = tempfile::tempdir().unwrap();
+        assert!(table.insert(Box::new(flow(third.path()))).is_err());
+        assert_eq!(table.iter_mut().count(), 2);
+    }
+}

@@ -1,0 +1,8 @@
+//! The media plane from outside: real UDP on loopback, real files.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+mod capture;
+mod lifecycle;
+mod rig;
+mod sorting;
