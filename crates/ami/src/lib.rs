@@ -7,7 +7,6 @@
 //! What a call is, and whose, is left to `session` and `gateway`.
 
 mod action;
-mod backoff;
 mod channel;
 mod client;
 mod config;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aimg_core::Backoff;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::backoff::Backoff;
 use crate::client::Up;
 use crate::connection::Connection;
 use crate::counters::Counters;
