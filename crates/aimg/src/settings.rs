@@ -1,0 +1,187 @@
+//! The settings of the program: one TOML file, `.env` and the environment, in rising order.
+//!
+//! [`Settings::load`] reads and checks all of them before anything else happens, and reports every mistake at once. The
+//! list itself is in [`table`]; from it come the parsing, what `aimg check` prints and the table in
+//! `docs/configuration.md`. What a setting does is left to the crates that it is handed to.
+
+mod error;
+mod format;
+mod reader;
+mod report;
+mod sources;
+mod table;
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aimg_core::NodeId;
+use secrecy::SecretString;
+
+pub(crate) use error::SettingsError;
+pub(crate) use sources::Places;
+
+use reader::Reader;
+use report::Row;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is written to the log, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct LogSettings {
+    /// Directives of tracing's `EnvFilter`, checked.
+    pub(crate) filter: String,
+    /// How lines look.
+    pub(crate) format: LogFormat,
+}
+
+/// What the media plane is set up with.
+#[derive(Clone, Debug)]
+pub(crate) struct MediaSettings {
+    /// The address to receive on.
+    pub(crate) bind: IpAddr,
+    /// The address that Asterisk is told to send to.
+    pub(crate) advertise: IpAddr,
+    /// The first shard's UDP port, the others follow; 0 takes free ones.
+    pub(crate) port: u16,
+    /// Threads, each with its port.
+    pub(crate) shards: usize,
+    /// The receive buffer of a shard's socket.
+    pub(crate) recv_buffer_bytes: usize,
+    /// Flows of one shard.
+    pub(crate) flows_max: usize,
+}
+
+/// All settings, parsed and checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The installation's secret, if it is not in the key file.
+    pub(crate) secret_key: Option<SecretString>,
+    /// Whether to tell more than is fit for production.
+    pub(crate) debug: bool,
+    /// The host names under which the gateway may be addressed over HTTP.
+    pub(crate) allowed_hosts: Vec<String>,
+    /// The directory of all that the gateway keeps.
+    pub(crate) data_dir: PathBuf,
+    /// The SQLite file.
+    pub(crate) database_path: PathBuf,
+    /// The directory of what is being captured.
+    pub(crate) spool_dir: PathBuf,
+    /// The directory of finished recordings.
+    pub(crate) recordings_dir: PathBuf,
+    /// This node's name.
+    pub(crate) node: NodeId,
+    /// The media plane.
+    pub(crate) media: MediaSettings,
+    /// The log.
+    pub(crate) log: LogSettings,
+    /// How long a call waits in the hook for its capture, at most.
+    pub(crate) hook_timeout: Duration,
+    rows: Vec<Row>,
+    strangers: Vec<String>,
+}
+
+impl Settings {
+    /// Reads and checks everything. `environment` wins over `.env`, which wins over the TOML file; an empty variable is
+    /// one that is not set.
+    pub(crate) fn load(
+        places: &Places,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, SettingsError> {
+        let mut reader = Reader::new(sources::gather(places, environment));
+
+        let secret_key = reader.read(&table::SECRET_KEY);
+        let debug = reader.read(&table::DEBUG);
+        let allowed_hosts = reader.read(&table::ALLOWED_HOSTS);
+        read_postgres(&mut reader);
+        let data_dir = reader.read(&table::DATA_DIR);
+        let database_path = reader.read_or(&table::DATABASE_PATH, data_dir.join("aimg.db").display());
+        let spool_dir = reader.read_or(&table::SPOOL_DIR, data_dir.join("spool").display());
+        let recordings_dir = reader.read_or(&table::RECORDINGS_DIR, data_dir.join("recordings").display());
+        let node = reader.read(&table::NODE);
+        let media = read_media(&mut reader);
+        let log = LogSettings {
+            filter: reader
+                .read_or(&table::LOG_FILTER, if debug { table::LOG_FILTER_DEBUG } else { table::LOG_FILTER_PLAIN }),
+            format: reader.read(&table::LOG_FORMAT),
+        };
+        let hook_timeout = Duration::from_millis(reader.read(&table::HOOK_TIMEOUT_MS));
+
+        let (rows, strangers) = reader.finish()?;
+        Ok(Self {
+            secret_key,
+            debug,
+            allowed_hosts,
+            data_dir,
+            database_path,
+            spool_dir,
+            recordings_dir,
+            node,
+            media,
+            log,
+            hook_timeout,
+            rows,
+            strangers,
+        })
+    }
+
+    /// The file that holds the installation's secret when SECRET_KEY is not set.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.data_dir.join("secret.key")
+    }
+
+    /// Every setting with its effective value (secrets hidden) and where it comes from, in the table's order.
+    pub(crate) fn report(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// Environment variables that look like ours and are no settings: perhaps a slip of the pen.
+    pub(crate) fn strangers(&self) -> &[String] {
+        &self.strangers
+    }
+}
+
+/// The settings of PostgreSQL are known and shown; a database name is refused until there is a use for it.
+fn read_postgres(reader: &mut Reader) {
+    let name = reader.read(&table::DATABASE_NAME);
+    for unused in [&table::DATABASE_USER, &table::DATABASE_PASSWORD, &table::DATABASE_HOST, &table::DATABASE_PORT] {
+        reader.read(unused);
+    }
+    if !name.is_empty() {
+        let why = "the name of a PostgreSQL database, and PostgreSQL is not supported yet; remove it to use SQLite";
+        reader.reject(&table::DATABASE_NAME, why);
+    }
+}
+
+fn read_media(reader: &mut Reader) -> MediaSettings {
+    let bind: IpAddr = reader.read(&table::MEDIA_BIND);
+    let advertise: IpAddr = reader.read_or(&table::MEDIA_ADVERTISE, bind);
+    if advertise.is_unspecified() {
+        reader.reject(&table::MEDIA_ADVERTISE, "no address that Asterisk could send to");
+    } else if advertise.is_ipv4() != bind.is_ipv4() {
+        reader.reject(&table::MEDIA_ADVERTISE, format_args!("not of the same IP version as media.bind = {bind}"));
+    }
+    let (port, shards): (u16, usize) = (reader.read(&table::MEDIA_PORT), reader.read(&table::MEDIA_SHARDS));
+    if port != 0 && usize::from(port) + shards > usize::from(u16::MAX) + 1 {
+        reader.reject(&table::MEDIA_PORT, format_args!("too high for {shards} ports in a row"));
+    }
+    MediaSettings {
+        bind,
+        advertise,
+        port,
+        shards,
+        recv_buffer_bytes: reader.read(&table::MEDIA_RECV_BUFFER_BYTES),
+        flows_max: reader.read(&table::FLOWS_MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! How the texts of settings become values; `None` is a text that is not allowed.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use secrecy::SecretString;
+use tracing_subscriber::EnvFilter;
+
+use super::LogFormat;
+
+/// A flag as Python, TOML and shells write it.
+pub(super) fn flag(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// A number within `allowed`.
+pub(super) fn count<T: FromStr + PartialOrd>(text: &str, allowed: RangeInclusive<T>) -> Option<T> {
+    text.parse().ok().filter(|n| allowed.contains(n))
+}
+
+/// A path; the empty one names nothing.
+pub(super) fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+/// Any text.
+pub(super) fn text(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+/// A secret; the empty text stands for none.
+pub(super) fn secret(text: &str) -> Option<Option<SecretString>> {
+    Some((!text.is_empty()).then(|| SecretString::from(text)))
+}
+
+/// Hosts between commas: names, addresses, or a name with a dot in front for its subdomains.
+pub(super) fn hosts(text: &str) -> Option<Vec<String>> {
+    let is_host = |host: &&str| {
+        let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']' | b'_');
+        *host == "*" || (!host.is_empty() && host.bytes().all(inner))
+    };
+    let hosts: Vec<&str> = text.split(',').map(str::trim).filter(|host| !host.is_empty()).collect();
+    hosts.iter().all(is_host).then(|| hosts.into_iter().map(str::to_owned).collect())
+}
+
+/// Directives that tracing understands.
+pub(super) fn log_filter(text: &str) -> Option<String> {
+    EnvFilter::try_new(text).is_ok().then(|| text.to_owned())
+}
+
+/// `text` or `json`.
+pub(super) fn log_format(text: &str) -> Option<LogFormat> {
+    match text {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    }
+}

@@ -1,0 +1,149 @@
+//! The list of settings.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use aimg_core::NodeId;
+use secrecy::SecretString;
+
+use super::LogFormat;
+use super::format;
+
+/// One setting: its names, its default, and how its text becomes a value.
+pub(super) struct Setting<T> {
+    pub(super) about: About,
+    /// Reads a text; `None` when it is not allowed.
+    pub(super) parse: fn(&str) -> Option<T>,
+}
+
+/// All of a setting but its type.
+pub(super) struct About {
+    /// Its place in the TOML file, dotted.
+    pub(super) key: &'static str,
+    /// Its environment variable.
+    pub(super) env: &'static str,
+    /// The text that stands for it when it is not set.
+    pub(super) default: Fallback,
+    /// Which values it takes, as the end of "allowed: …".
+    pub(super) allowed: &'static str,
+    /// What it does, as a sentence of Markdown.
+    pub(super) help: &'static str,
+    /// Whether its value is never shown.
+    pub(super) secret: bool,
+}
+
+/// What stands for a setting that is not set.
+#[derive(Clone, Copy)]
+pub(super) enum Fallback {
+    /// A text.
+    Text(&'static str),
+    /// Nothing.
+    Unset,
+    /// A value that depends on other settings, described.
+    Derived(&'static str),
+}
+
+/// The log's filter without DEBUG.
+pub(super) const LOG_FILTER_PLAIN: &str = "info";
+/// The log's filter with DEBUG; `aimg` is the beginning of all our crates' names.
+pub(super) const LOG_FILTER_DEBUG: &str = "info,aimg=debug";
+
+macro_rules! settings {
+    (@secret) => { false };
+    (@secret secret) => { true };
+    ($($name:ident: $type:ty = $key:literal, $env:literal, $default:expr, $parse:expr, $allowed:literal, $help:literal
+        $(, $secret:ident)?;)*) => {
+        $(pub(super) static $name: Setting<$type> = Setting {
+            about: About {
+                key: $key,
+                env: $env,
+                default: $default,
+                allowed: $allowed,
+                help: $help,
+                secret: settings!(@secret $($secret)?),
+            },
+            parse: $parse,
+        };)*
+
+        /// Every setting, in the order in which they are shown.
+        pub(super) static ALL: &[&About] = &[$(&$name.about),*];
+    };
+}
+
+use Fallback::{Derived, Text, Unset};
+
+settings! {
+    SECRET_KEY: Option<SecretString> = "secret_key", "SECRET_KEY", Unset, format::secret,
+        "any text",
+        "The installation's secret: the PBXs' credentials are encrypted with a key derived from it. \
+         Without it a key file `secret.key` is made in the data directory.", secret;
+    DEBUG: bool = "debug", "DEBUG", Text("false"), format::flag,
+        "true or false (also 1, 0, yes, no, on, off)",
+        "Logs more. Not for production.";
+    ALLOWED_HOSTS: Vec<String> = "allowed_hosts", "ALLOWED_HOSTS", Text("localhost,127.0.0.1,::1"), format::hosts,
+        "host names or addresses separated by commas, or `*` for any",
+        "The names under which the gateway may be addressed over HTTP.";
+    DATABASE_NAME: String = "database.name", "DATABASE_NAME", Unset, format::text,
+        "nothing yet",
+        "The PostgreSQL database. Not supported yet: leave it out to use SQLite.";
+    DATABASE_USER: String = "database.user", "DATABASE_USER", Unset, format::text,
+        "any text",
+        "The PostgreSQL user. Not used yet.";
+    DATABASE_PASSWORD: String = "database.password", "DATABASE_PASSWORD", Unset, format::text,
+        "any text",
+        "The PostgreSQL user's password. Not used yet.", secret;
+    DATABASE_HOST: String = "database.host", "DATABASE_HOST", Unset, format::text,
+        "any text",
+        "The PostgreSQL server. Not used yet.";
+    DATABASE_PORT: String = "database.port", "DATABASE_PORT", Unset, format::text,
+        "any text",
+        "The PostgreSQL server's port. Not used yet.";
+    DATA_DIR: PathBuf = "data_dir", "AIMG_DATA_DIR", Text("./aimg-data"), format::path,
+        "a path",
+        "The directory of all that the gateway keeps; made at first start.";
+    DATABASE_PATH: PathBuf = "database.path", "AIMG_DATABASE_PATH", Derived("`aimg.db` in the data directory"),
+        format::path,
+        "a path",
+        "The SQLite file.";
+    SPOOL_DIR: PathBuf = "spool_dir", "AIMG_SPOOL_DIR", Derived("`spool` in the data directory"), format::path,
+        "a path",
+        "Where audio is kept while it is captured. A local disk: it must keep up.";
+    RECORDINGS_DIR: PathBuf = "recordings_dir", "AIMG_RECORDINGS_DIR", Derived("`recordings` in the data directory"),
+        format::path,
+        "a path",
+        "Where finished recordings and their certificates are kept.";
+    NODE: NodeId = "node", "AIMG_NODE", Text("n1"), |s| s.parse().ok(),
+        "1 to 16 of a-z and 0-9",
+        "This node's name. It is part of the id of all that the gateway creates in Asterisk, so two gateways at one \
+         Asterisk need different ones.";
+    MEDIA_BIND: IpAddr = "media.bind", "AIMG_MEDIA_BIND", Text("127.0.0.1"), |s| s.parse().ok(),
+        "an IP address of this machine, or 0.0.0.0 for all of them",
+        "The address on which audio is received.";
+    MEDIA_ADVERTISE: IpAddr = "media.advertise", "AIMG_MEDIA_ADVERTISE", Derived("the value of `media.bind`"),
+        |s| s.parse().ok(),
+        "an IP address of this machine that Asterisk reaches; not a name, not 0.0.0.0",
+        "The address to which Asterisk is told to send audio. Needed where `media.bind` is 0.0.0.0, or behind NAT.";
+    MEDIA_PORT: u16 = "media.port", "AIMG_MEDIA_PORT", Text("4000"), |s| s.parse().ok(),
+        "0 for any free port, or a port up to 65535 with room for one port a shard",
+        "The UDP port of the first shard; the other shards take the ports after it.";
+    MEDIA_SHARDS: usize = "media.shards", "AIMG_MEDIA_SHARDS", Text("1"), |s| format::count(s, 1..=256),
+        "1 to 256",
+        "Threads that receive audio, each with a port of its own. One carries thousands of flows.";
+    MEDIA_RECV_BUFFER_BYTES: usize = "media.recv_buffer_bytes", "AIMG_MEDIA_RECV_BUFFER_BYTES", Text("8388608"),
+        |s| format::count(s, 4_096..=1 << 30),
+        "4096 to 1073741824",
+        "The receive buffer of a shard's socket: how late a shard may be without loss. The kernel may cut it to \
+         `net.core.rmem_max`.";
+    FLOWS_MAX: usize = "media.flows_max", "AIMG_FLOWS_MAX", Text("2000"), |s| format::count(s, 1..=100_000),
+        "1 to 100000",
+        "The most flows of a shard; a captured call has two.";
+    LOG_FILTER: String = "log.filter", "AIMG_LOG", Derived("`info`; with DEBUG `info,aimg=debug`"), format::log_filter,
+        "directives such as `info` or `warn,aimg_media=debug`",
+        "What is logged.";
+    LOG_FORMAT: LogFormat = "log.format", "AIMG_LOG_FORMAT", Text("text"), format::log_format,
+        "text or json",
+        "How log lines look.";
+    HOOK_TIMEOUT_MS: u64 = "hook.timeout_ms", "AIMG_HOOK_TIMEOUT_MS", Text("2000"), |s| format::count(s, 1..=60_000),
+        "1 to 60000",
+        "How long a call waits in the hook for its capture, at most, in milliseconds. Then it goes on without.";
+}

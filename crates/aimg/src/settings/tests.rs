@@ -1,0 +1,286 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use secrecy::ExposeSecret;
+use tempfile::TempDir;
+
+use super::sources::Origin;
+use super::table::ALL;
+use super::*;
+
+/// A working directory, and an environment that is the test's own.
+struct Case {
+    dir: TempDir,
+    environment: Vec<(OsString, OsString)>,
+}
+
+impl Case {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), environment: Vec::new() }
+    }
+
+    fn toml(self, text: &str) -> Self {
+        fs::write(self.dir.path().join("aimg.toml"), text).unwrap();
+        self
+    }
+
+    fn dotenv(self, text: &str) -> Self {
+        fs::write(self.dir.path().join(".env"), text).unwrap();
+        self
+    }
+
+    fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    fn places(&self) -> Places {
+        let dir = self.dir.path();
+        Places { config: None, config_defaults: vec![dir.join("aimg.toml")], dotenv: dir.join(".env") }
+    }
+
+    fn load(&self) -> Result<Settings, SettingsError> {
+        Settings::load(&self.places(), self.environment.clone())
+    }
+
+    fn value(&self, key: &str) -> (String, String) {
+        let settings = self.load().unwrap();
+        let row = settings.report().iter().find(|row| row.key == key).unwrap();
+        let origin = row.origin.to_string().replace(&format!("{}/", self.dir.path().display()), "");
+        (row.value.clone(), origin)
+    }
+
+    #[track_caller]
+    fn assert_refused(&self, words: &[&str]) {
+        let message = self.load().unwrap_err().to_string();
+        for word in words {
+            assert!(message.contains(word), "`{word}` is not in: {message}");
+        }
+    }
+}
+
+#[test]
+fn nothing_set_is_enough() {
+    let settings = Case::new().load().unwrap();
+    assert!(settings.secret_key.is_none() && !settings.debug);
+    assert_eq!(settings.database_path, Path::new("./aimg-data/aimg.db"));
+    assert_eq!(settings.spool_dir, Path::new("./aimg-data/spool"));
+    assert_eq!(settings.recordings_dir, Path::new("./aimg-data/recordings"));
+    assert_eq!(settings.key_file(), Path::new("./aimg-data/secret.key"));
+    assert_eq!(settings.allowed_hosts, ["localhost", "127.0.0.1", "::1"]);
+    assert_eq!(settings.node.as_str(), "n1");
+    let media = &settings.media;
+    assert_eq!((media.bind.to_string(), media.advertise.to_string()), ("127.0.0.1".into(), "127.0.0.1".into()));
+    assert_eq!((media.port, media.shards, media.recv_buffer_bytes, media.flows_max), (4_000, 1, 8 << 20, 2_000));
+    assert_eq!((settings.log.filter.as_str(), settings.log.format), ("info", LogFormat::Text));
+    assert_eq!(settings.hook_timeout, Duration::from_secs(2));
+    assert!(settings.report().iter().all(|row| row.origin == Origin::Default));
+    assert_eq!(settings.report().len(), ALL.len(), "every setting is read");
+}
+
+#[test]
+fn the_environment_wins_over_dotenv_over_toml() {
+    let toml = "# a comment\n[media]\nport = 5000\n";
+    let steps = [
+        (Case::new(), "4000", "default"),
+        (Case::new().toml(toml), "5000", "aimg.toml:3"),
+        (Case::new().toml(toml).dotenv("AIMG_MEDIA_PORT=6000\n"), "6000", ".env"),
+        (Case::new().toml(toml).dotenv("AIMG_MEDIA_PORT=6000\n").env("AIMG_MEDIA_PORT", "7000"), "7000", "environment"),
+        (Case::new().toml(toml).dotenv("AIMG_MEDIA_PORT=\n").env("AIMG_MEDIA_PORT", ""), "5000", "aimg.toml:3"),
+    ];
+    for (case, value, origin) in steps {
+        assert_eq!(case.value("media.port"), (value.to_owned(), origin.to_owned()));
+    }
+}
+
+#[test]
+fn every_setting_can_be_set_in_every_place() {
+    let samples = BTreeMap::from([
+        ("secret_key", "s3cret"),
+        ("debug", "true"),
+        ("allowed_hosts", "a.example,b.example"),
+        ("database.user", "u"),
+        ("database.password", "p"),
+        ("database.host", "h"),
+        ("database.port", "5432"),
+        ("data_dir", "/data"),
+        ("database.path", "/db/x.db"),
+        ("spool_dir", "/spool"),
+        ("recordings_dir", "/recordings"),
+        ("node", "n7"),
+        ("media.bind", "0.0.0.0"),
+        ("media.advertise", "192.0.2.7"),
+        ("media.port", "0"),
+        ("media.shards", "2"),
+        ("media.recv_buffer_bytes", "65536"),
+        ("media.flows_max", "10"),
+        ("log.filter", "warn"),
+        ("log.format", "json"),
+        ("hook.timeout_ms", "500"),
+    ]);
+    let set: Vec<_> = ALL.iter().filter_map(|about| Some((about, *samples.get(about.key)?))).collect();
+    assert_eq!(set.len() + 1, ALL.len(), "all but database.name");
+
+    let toml: String = set.iter().map(|(about, value)| format!("{} = \"{value}\"\n", about.key)).collect();
+    let dotenv: String = set.iter().map(|(about, value)| format!("{}={value}\n", about.env)).collect();
+    let environment = set.iter().fold(Case::new(), |case, (about, value)| case.env(about.env, value));
+    for case in [Case::new().toml(&toml), Case::new().dotenv(&dotenv), environment] {
+        let settings = case.load().unwrap();
+        for row in settings.report().iter().filter(|row| row.key != "database.name") {
+            let about = ALL.iter().find(|about| about.key == row.key).unwrap();
+            let expected = if about.secret { "(hidden)" } else { samples[row.key] };
+            assert_eq!(row.value, expected, "{}", row.key);
+            assert_ne!(row.origin, Origin::Default, "{}", row.key);
+        }
+        assert_eq!(settings.secret_key.unwrap().expose_secret(), "s3cret");
+    }
+}
+
+#[test]
+fn toml_values_keep_their_types() {
+    let case = Case::new().toml("debug = true\nallowed_hosts = [\"a\", \"b\"]\nmedia.port = 0x1388\n");
+    let settings = case.load().unwrap();
+    assert!(settings.debug);
+    assert_eq!(settings.allowed_hosts, ["a", "b"]);
+    assert_eq!(settings.media.port, 5_000);
+}
+
+#[test]
+fn flags_are_read_as_python_writes_them() {
+    for (text, value) in [("True", true), ("False", false), ("1", true), ("0", false), ("YES", true), ("off", false)] {
+        assert_eq!(Case::new().env("DEBUG", text).load().unwrap().debug, value, "{text}");
+    }
+    assert_eq!(Case::new().env("DEBUG", "True").load().unwrap().log.filter, "info,aimg=debug");
+    assert_eq!(Case::new().env("DEBUG", "True").env("AIMG_LOG", "warn").load().unwrap().log.filter, "warn");
+}
+
+#[test]
+fn a_wrong_value_names_key_value_place_and_what_is_allowed() {
+    let cases: [(Case, &[&str]); 12] = [
+        (Case::new().toml("\n\nmedia.port = 70000"), &["media.port", "70000", "aimg.toml:3", "65535"]),
+        (Case::new().dotenv("AIMG_NODE=N-1"), &["node", "N-1", "AIMG_NODE in .env", "a-z and 0-9"]),
+        (Case::new().env("DEBUG", "perhaps"), &["debug", "perhaps", "DEBUG in the environment", "true or false"]),
+        (Case::new().env("AIMG_MEDIA_ADVERTISE", "pbx.example"), &["media.advertise", "pbx.example", "not a name"]),
+        (Case::new().env("AIMG_MEDIA_ADVERTISE", "0.0.0.0"), &["media.advertise", "0.0.0.0", "not 0.0.0.0"]),
+        (Case::new().env("AIMG_MEDIA_BIND", "0.0.0.0"), &["media.advertise", "0.0.0.0 (default)", "could send to"]),
+        (
+            Case::new().env("AIMG_MEDIA_BIND", "::").env("AIMG_MEDIA_ADVERTISE", "192.0.2.1"),
+            &["media.advertise", "IP version", "media.bind = ::"],
+        ),
+        (
+            Case::new().env("AIMG_MEDIA_PORT", "65535").env("AIMG_MEDIA_SHARDS", "2"),
+            &["media.port", "65535", "2 ports"],
+        ),
+        (Case::new().env("AIMG_LOG", "aimg=loud=er"), &["log.filter", "aimg=loud=er"]),
+        (Case::new().env("ALLOWED_HOSTS", "a b"), &["allowed_hosts", "a b", "commas"]),
+        (Case::new().toml("media.shards = 1.5"), &["media.shards", "float", "aimg.toml:1", "1 to 256"]),
+        (Case::new().toml("[node]\nname = 'n1'"), &["node", "table", "aimg.toml:1"]),
+    ];
+    for (case, words) in cases {
+        case.assert_refused(words);
+    }
+}
+
+#[test]
+fn postgresql_is_refused_until_it_is_there() {
+    for case in [Case::new().env("DATABASE_NAME", "aimg"), Case::new().toml("[database]\nname = 'aimg'")] {
+        case.assert_refused(&["database.name", "aimg", "PostgreSQL is not supported yet", "SQLite"]);
+    }
+    assert!(Case::new().env("DATABASE_HOST", "db").env("DATABASE_NAME", "").load().is_ok());
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let case = Case::new().toml("nodes = 'n1'\n").env("DEBUG", "x").env("AIMG_MEDIA_PORT", "x");
+    assert_eq!(case.load().unwrap_err().problems().len(), 3);
+}
+
+#[test]
+fn unknown_keys_suggest_what_was_meant() {
+    let cases = [
+        ("nodes = 'n1'", "nodes", "did you mean node?"),
+        ("[medai]\nport = 1", "medai.port", "did you mean media.port?"),
+        ("[media]\nrecv_bufer_bytes = 1", "media.recv_bufer_bytes", "did you mean media.recv_buffer_bytes?"),
+        ("hook_timeout_ms = 1", "hook_timeout_ms", "did you mean hook.timeout_ms?"),
+        ("advertise = '192.0.2.1'", "advertise", "did you mean media.advertise?"),
+        ("weather = 'fine'", "weather", "docs/configuration.md"),
+    ];
+    for (toml, key, hint) in cases {
+        Case::new().toml(toml).assert_refused(&[key, "aimg.toml:", hint]);
+    }
+}
+
+#[test]
+fn broken_files_are_named_with_the_line() {
+    Case::new().toml("node = 'n1'\nmedia = [").assert_refused(&["aimg.toml:2", "not TOML"]);
+    let broken = Case::new().dotenv("AIMG_NODE=n1\nSECRET_KEY hush hush\n");
+    broken.assert_refused(&[".env:2", "NAME=value"]);
+    assert!(!broken.load().unwrap_err().to_string().contains("hush"));
+
+    let case = Case::new();
+    let places = Places { config: Some(case.dir.path().join("other.toml")), ..case.places() };
+    let message = Settings::load(&places, []).unwrap_err().to_string();
+    assert!(message.contains("other.toml cannot be read"), "{message}");
+}
+
+#[test]
+fn secrets_are_shown_nowhere() {
+    let case = Case::new().env("SECRET_KEY", "hush").env("DATABASE_PASSWORD", "hush");
+    let settings = case.load().unwrap();
+    let json = serde_json::to_string(settings.report()).unwrap();
+    assert!(!format!("{settings:?}{json}").contains("hush"));
+    assert!(
+        json.contains(r#""key":"secret_key","env":"SECRET_KEY","value":"(hidden)","origin":"environment""#),
+        "{json}"
+    );
+    assert!(!case.env("DATABASE_NAME", "x").load().unwrap_err().to_string().contains("hush"));
+}
+
+#[test]
+fn strange_variables_are_noticed_and_no_mistake() {
+    let settings = Case::new().env("AIMG_MEDIA_PROT", "1").env("HOME", "/").load().unwrap();
+    assert_eq!(settings.strangers(), ["AIMG_MEDIA_PROT"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_value_that_is_no_text_is_refused() {
+    use std::os::unix::ffi::OsStringExt;
+
+    let mut case = Case::new();
+    case.environment.push(("AIMG_DATA_DIR".into(), OsString::from_vec(vec![0xff])));
+    case.environment.push(("OTHER".into(), OsString::from_vec(vec![0xff])));
+    case.assert_refused(&["AIMG_DATA_DIR", "UTF-8"]);
+}
+
+proptest! {
+    #[test]
+    fn no_text_in_any_setting_panics(text in "\\PC{0,24}", which in 0..ALL.len()) {
+        let _ = Case::new().env(ALL[which].env, &text).load();
+    }
+
+    #[test]
+    fn no_file_panics(toml in "[a-z_.=\\[\\]'\"0-9\\n {}#é-]{0,80}", dotenv in "[A-Z_=$'\"a-z\\n #{}é-]{0,80}") {
+        let _ = Case::new().toml(&toml).dotenv(&dotenv).load();
+    }
+}
+
+/// The document between these lines is made from the list of settings.
+const MARKS: [&str; 2] =
+    ["<!-- made from the list of settings: begin -->\n", "<!-- made from the list of settings: end -->\n"];
+
+#[test]
+fn the_document_lists_every_setting_as_it_is() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    let document = fs::read_to_string(&path).unwrap();
+    let (before, rest) = document.split_once(MARKS[0]).unwrap();
+    let (table, after) = rest.split_once(MARKS[1]).unwrap();
+    let expected = report::markdown();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, [before, MARKS[0], &expected, MARKS[1], after].concat()).unwrap();
+    } else {
+        assert_eq!(table, expected, "run `UPDATE_DOCS=1 cargo test -p aimg settings` to write the table anew");
+    }
+}
