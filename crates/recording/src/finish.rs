@@ -94,7 +94,13 @@ impl Call {
         const STOPPED: &str = "the gateway was stopped while capturing; everything received before is here";
         let problem = match Manifest::load(part) {
             Ok(Some(m)) => {
-                let reasons = if m.ended_at.is_none() { vec![STOPPED.to_owned()] } else { Vec::new() };
+                let mut reasons = Vec::new();
+                if m.ended_at.is_none() {
+                    reasons.push(STOPPED.to_owned());
+                }
+                if let Some(ms) = m.began_after_gap_ms.filter(|ms| *ms > 0) {
+                    reasons.push(format!("the gateway was away for {ms} ms before this part began"));
+                }
                 let Manifest { pbx, codec, opened_at, answered_at, ended_at, adopted, .. } = m;
                 return Ok(Self { pbx, codec, opened_at, answered_at, ended_at, adopted, reasons });
             }

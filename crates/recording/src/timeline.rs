@@ -44,6 +44,8 @@ pub struct Arrived {
     pub samples: u32,
 }
 
+const _: () = assert!(size_of::<Arrived>() == 32);
+
 /// The packets of one flow in order of their sequence, ready to be placed.
 #[derive(Clone, Debug)]
 pub struct Sequence {

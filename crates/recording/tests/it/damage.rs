@@ -41,15 +41,16 @@ fn a_killed_gateway_leaves_everything_it_received() {
 
 #[test]
 fn a_spool_without_packets_is_silence() {
+    type Prepare = fn(&Capture);
     let missing = |c: &Capture| fs::remove_file(c.part.spool_path(Direction::Caller)).unwrap();
     let empty = |c: &Capture| spoil(c, Vec::clear);
     let cut_in_header = |c: &Capture| spoil(c, |bytes| bytes.truncate(1_000));
     let no_records = |c: &Capture| spoil(c, |bytes| bytes[HEADER_BYTES..].fill(0));
-    let cases: [(&str, &dyn Fn(&Capture), &str); 4] = [
-        ("missing", &missing, "the spool of the caller's audio does not exist"),
-        ("empty", &empty, "the spool of the caller's audio is empty"),
-        ("cut in its header", &cut_in_header, "the spool of the caller's audio is empty"),
-        ("without records", &no_records, "no packet of the caller's audio was captured"),
+    let cases: [(&str, Prepare, &str); 4] = [
+        ("missing", missing, "the spool of the caller's audio does not exist"),
+        ("empty", empty, "the spool of the caller's audio is empty"),
+        ("cut in its header", cut_in_header, "the spool of the caller's audio is empty"),
+        ("without records", no_records, "no packet of the caller's audio was captured"),
     ];
     for (name, prepare, reason) in cases {
         let capture = capture();
@@ -163,7 +164,7 @@ fn what_we_dropped_is_on_our_account() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn no_damage_prevents_a_recording(

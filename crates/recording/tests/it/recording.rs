@@ -9,7 +9,7 @@ use aimg_recording::{Certificate, unfinished};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::source::{Capture, OPENED, Packet, after_opening, files, payload, steady};
+use crate::source::{Capture, OPENED, Packet, after_opening, channel, files, payload, steady};
 
 const ULAW_SILENCE: u8 = 0xFF;
 
@@ -130,6 +130,15 @@ fn a_late_capture_has_a_head_gap_and_says_so() {
 }
 
 #[test]
+fn a_call_taken_over_after_a_restart_says_what_came_before() {
+    let mut capture = Capture::of(&steady(Direction::Caller, 50, 0), &steady(Direction::Callee, 50, 0));
+    capture.change(|m| (m.adopted, m.began_after_gap_ms) = (true, Some(2_400)));
+    let certificate = capture.finish().certificate;
+    assert!(certificate.adopted);
+    assert_eq!(certificate.reasons, ["the gateway was away for 2400 ms before this part began"]);
+}
+
+#[test]
 fn finishing_again_gives_the_same_files() {
     let capture = Capture::of(&steady(Direction::Caller, 80, 0), &steady(Direction::Callee, 70, 30));
     let finished = capture.finish();
@@ -147,7 +156,7 @@ fn parts_are_found_until_they_are_discarded() {
     let capture = Capture::of(&[], &[]);
     capture.finish();
     let parts: Vec<_> = unfinished(capture.part.spool_dir()).unwrap().map(Result::unwrap).collect();
-    assert_eq!(parts, [capture.part.clone()]);
+    assert_eq!(parts, std::slice::from_ref(&capture.part));
     parts[0].discard().unwrap();
     assert_eq!(unfinished(capture.part.spool_dir()).unwrap().count(), 0);
 }
@@ -207,10 +216,10 @@ proptest! {
             sent(Direction::Callee, &callee, 1_000_000 + offset_us),
         ];
         let capture = Capture::of(&flows[0].0, &flows[1].0);
-        let certificate = capture.finish().certificate;
+        let finished = capture.finish();
         let begin_us = flows.iter().filter_map(|(_, truth, _)| truth.first()).map(|(_, us)| *us).min().unwrap_or(0);
         for (direction, (_, truth, duplicates)) in Direction::BOTH.into_iter().zip(&flows) {
-            let mut heard = capture.channel(direction);
+            let mut heard = channel(&finished, direction);
             for (number, spoken_us) in truth {
                 let expected = payload(direction, *number, 160);
                 let at = heard.windows(160).position(|w| w == expected);
@@ -221,7 +230,7 @@ proptest! {
                 heard[at..at + 160].fill(ULAW_SILENCE);
             }
             prop_assert!(heard.iter().all(|b| *b == ULAW_SILENCE));
-            let flow = certificate.flow(direction);
+            let flow = finished.certificate.flow(direction);
             prop_assert_eq!(flow.ledger.received, truth.len() as u64);
             prop_assert_eq!(flow.ledger.duplicate, *duplicates);
             let span = truth.last().map_or(0, |(last, _)| last - truth[0].0 + 1);

@@ -110,10 +110,15 @@ impl Capture {
 
     /// The bytes of a µ-law recording's channel.
     pub(crate) fn channel(&self, direction: Direction) -> Vec<u8> {
-        let file = fs::File::open(self.finish().wav).unwrap();
-        let frames = WavReader::new(file).unwrap().into_bytes().unwrap();
-        frames.into_iter().skip(direction.index()).step_by(2).collect()
+        channel(&self.finish(), direction)
     }
+}
+
+/// The bytes of a µ-law recording's channel.
+pub(crate) fn channel(finished: &Finished, direction: Direction) -> Vec<u8> {
+    let file = fs::File::open(&finished.wav).unwrap();
+    let frames = WavReader::new(file).unwrap().into_bytes().unwrap();
+    frames.into_iter().skip(direction.index()).step_by(2).collect()
 }
 
 /// The bytes of a spool file.
