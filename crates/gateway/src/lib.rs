@@ -1,1 +1,25 @@
-//! TODO-DOC
+//! One running gateway: a link to each PBX, one media plane, the captures, and the journal that writes it all down.
+//!
+//! A [`Gateway`] wires the crates below it together: what Asterisk reports becomes an input of that PBX's reducer
+//! ([`aimg_session::Switchboard`]), and the commands that come back are executed here: by requests to Asterisk
+//! (`asterisk`), by flows and recordings (`capture`), by rows in the store (`journal`).
+//!
+//! What it leaves to others: deciding (`session`), receiving audio (`media`), making recordings (`recording`), the
+//! protocols (`ami`, `ari`).
+
+mod asterisk;
+mod capture;
+mod config;
+mod error;
+mod gateway;
+mod inbox;
+mod journal;
+mod link;
+mod pbx_config;
+mod recovery;
+mod translate;
+
+pub use config::Config;
+pub use error::Error;
+pub use gateway::Gateway;
+pub use pbx_config::{ami_config, ari_config};

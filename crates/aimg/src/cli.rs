@@ -1,0 +1,156 @@
+//! The command line, as `--help` shows it.
+
+use std::path::PathBuf;
+
+use aimg_core::{Codec, SessionId, TapMode};
+use aimg_session::CaptureRule;
+use clap::{Args, Parser, Subcommand};
+use secrecy::SecretString;
+
+const EXAMPLES: &str = "\
+First steps:
+  aimg tenant add acme
+  aimg pbx add office --tenant acme --host 10.0.0.5 --ami-user aimg --ari-user aimg   (asks for the secrets)
+  aimg pbx test office
+  aimg serve
+
+Exit codes:
+  0 done   64 wrong usage or setting   65 damaged data   66 no such thing   69 PBX or port unavailable
+  70 defect   73 cannot create a file   74 disk error   75 try again   77 refused by the PBX   78 newer database
+
+Settings come from aimg.toml, .env and the environment; `aimg check` shows them all with their origin.";
+
+/// Sees every call of an Asterisk PBX the moment it is created, captures both directions, and proves that nothing was lost.
+#[derive(Debug, Parser)]
+#[command(name = "aimg", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// The configuration file [default: ./aimg.toml, else /etc/aimg/aimg.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON instead of text for people
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the gateway: follow all PBXs, capture their calls, until SIGTERM or Ctrl-C
+    Serve,
+    /// Show every setting with its origin, and whether the gateway could run with them
+    Check,
+    /// Make the database, or bring it up to this version
+    Migrate {
+        /// Only show which migrations are applied
+        #[arg(long)]
+        status: bool,
+    },
+    /// Customers: everything but nodes and PBXs belongs to exactly one
+    #[command(subcommand)]
+    Tenant(Tenant),
+    /// Asterisk servers
+    #[command(subcommand)]
+    Pbx(Pbx),
+    /// Calls, live on a terminal (Ctrl-C ends), once otherwise
+    Calls(Calls),
+    /// One call: its events, legs, ledgers and certificates
+    #[command(subcommand)]
+    Session(Session),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Tenant {
+    /// Add a tenant
+    Add {
+        /// 1 to 63 of a-z, 0-9 and -
+        name: String,
+        /// Which calls are captured: all, none, context:NAME[,NAME], dialled:REGEX, direction:inbound, direction:outbound
+        #[arg(long, value_name = "RULE", default_value = "all")]
+        capture: CaptureRule,
+    },
+    /// List all tenants
+    List,
+    /// Stop following a tenant's PBXs; nothing stored is removed
+    Disable {
+        /// The tenant
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Pbx {
+    /// Add an Asterisk server; a running gateway follows it within seconds
+    Add(Box<PbxAdd>),
+    /// List all PBXs
+    List,
+    /// Connect to a PBX by AMI and ARI, and tell whether its calls can be captured
+    Test {
+        /// The PBX
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PbxAdd {
+    /// 1 to 63 of a-z, 0-9 and -
+    pub(crate) name: String,
+    /// The tenant whose PBX it is
+    #[arg(long)]
+    pub(crate) tenant: String,
+    /// Name or address of the Asterisk server
+    #[arg(long)]
+    pub(crate) host: String,
+    /// Its AMI port
+    #[arg(long, default_value_t = 5038)]
+    pub(crate) ami_port: u16,
+    /// The user of manager.conf
+    #[arg(long)]
+    pub(crate) ami_user: String,
+    /// Its secret; better by the environment than here, where others can see it. Asked for when missing
+    #[arg(long, env = "AIMG_AMI_SECRET", hide_env_values = true)]
+    pub(crate) ami_secret: Option<SecretString>,
+    /// Where ARI is [default: http://<host>:8088/ari]
+    #[arg(long, value_name = "URL")]
+    pub(crate) ari_url: Option<String>,
+    /// The user of ari.conf
+    #[arg(long)]
+    pub(crate) ari_user: String,
+    /// Its password; as with --ami-secret
+    #[arg(long, env = "AIMG_ARI_PASSWORD", hide_env_values = true)]
+    pub(crate) ari_password: Option<SecretString>,
+    /// The Stasis application; one program a name
+    #[arg(long, default_value = "aimg")]
+    pub(crate) ari_app: String,
+    /// ami: from Newchannel on, no dialplan change. hook: the dialplan waits in Stasis(<app>,tap), nothing can be missed
+    #[arg(long, default_value_t = TapMode::Ami)]
+    pub(crate) tap: TapMode,
+    /// How Asterisk sends audio: ulaw, alaw, slin or slin16
+    #[arg(long, default_value_t = Codec::Ulaw)]
+    pub(crate) codec: Codec,
+    /// A dialplan context by which calls come in from outside; may be repeated
+    #[arg(long = "inbound-context", value_name = "CONTEXT", default_values = ["from-trunk", "from-pstn", "from-external"])]
+    pub(crate) inbound_contexts: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Calls {
+    /// Also calls that are over
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Print once, also on a terminal
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// At most so many
+    #[arg(long, default_value_t = 50)]
+    pub(crate) limit: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Session {
+    /// Show a call
+    Show {
+        /// Its id, as `aimg calls` shows it
+        id: SessionId,
+    },
+}

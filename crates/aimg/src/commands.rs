@@ -1,0 +1,41 @@
+//! What each command does. Here is what they share: settings in, an open store out.
+
+mod calls;
+mod check;
+mod migrate;
+mod pbx;
+mod serve;
+mod session;
+mod tenant;
+
+use aimg_store::Store;
+
+use crate::cli::{Cli, Command};
+use crate::output::Output;
+use crate::settings::{Places, Settings};
+
+/// Runs the command that the command line names.
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
+    let settings = Settings::load(&Places::usual(cli.config), std::env::vars_os())?;
+    let output = Output { json: cli.json };
+    match cli.command {
+        Command::Serve => serve::run(settings, output).await,
+        Command::Check => check::run(&settings, output).await,
+        Command::Migrate { status } => migrate::run(&settings, output, status).await,
+        Command::Tenant(command) => tenant::run(&settings, output, command).await,
+        Command::Pbx(command) => pbx::run(&settings, output, command).await,
+        Command::Calls(which) => calls::run(&settings, output, which).await,
+        Command::Session(command) => session::run(&settings, output, command).await,
+    }
+}
+
+/// The store, made or migrated where needed.
+async fn open_store(settings: &Settings) -> anyhow::Result<Store> {
+    let key = aimg_store::data_key(settings.secret_key.as_ref(), &settings.key_file())?;
+    Ok(Store::open(aimg_store::Config::new(&settings.database_path), key).await?)
+}
+
+/// The store as it is, for looking only.
+async fn read_store(settings: &Settings) -> anyhow::Result<Store> {
+    Ok(Store::open_read_only(aimg_store::Config::new(&settings.database_path)).await?)
+}

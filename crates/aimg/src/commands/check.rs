@@ -1,0 +1,38 @@
+//! `aimg check`.
+
+use aimg_store::Store;
+use serde::Serialize;
+
+use crate::output::{Output, table};
+use crate::settings::Settings;
+
+/// One setting as shown.
+#[derive(Debug, Serialize)]
+struct Line {
+    setting: &'static str,
+    value: String,
+    origin: String,
+}
+
+pub(crate) async fn run(settings: &Settings, output: Output) -> anyhow::Result<()> {
+    let lines: Vec<Line> = settings
+        .report()
+        .iter()
+        .map(|r| Line { setting: r.key, value: r.value.clone(), origin: r.origin.to_string() })
+        .collect();
+    output.print(&lines, |lines| {
+        let rows = lines.iter().map(|l| [l.setting.to_owned(), l.value.clone(), l.origin.clone()]);
+        table(["SETTING", "VALUE", "ORIGIN"], rows)
+    })?;
+    for stranger in settings.strangers() {
+        eprintln!("aimg: the environment has {stranger}, which is no setting");
+    }
+    for dir in [&settings.spool_dir, &settings.recordings_dir] {
+        aimg_recording::check_writable(dir)?;
+    }
+    // A database that does not exist yet is made at the first start.
+    if settings.database_path.exists() {
+        Store::migration_status(&aimg_store::Config::new(&settings.database_path)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! What the program's exit code says; the table is in `aimg --help`.
+
+use aimg_media::Error as Media;
+use aimg_recording::Error as Recording;
+use aimg_store::Error as Store;
+
+use crate::settings::SettingsError;
+
+/// Wrong usage, or a setting with a value that is not allowed.
+pub(crate) const USAGE: u8 = 64;
+const DATA: u8 = 65;
+const NO_SUCH_THING: u8 = 66;
+const UNAVAILABLE: u8 = 69;
+const DEFECT: u8 = 70;
+const CANNOT_CREATE: u8 = 73;
+const IO: u8 = 74;
+const TRY_AGAIN: u8 = 75;
+const REFUSED: u8 = 77;
+const NEWER: u8 = 78;
+
+/// The exit code of an error, by the first cause that has one.
+pub(crate) fn code(error: &anyhow::Error) -> u8 {
+    error.chain().find_map(of_cause).unwrap_or(DEFECT)
+}
+
+fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    if cause.is::<SettingsError>() || cause.is::<aimg_ari::ConfigError>() || cause.is::<Usage>() {
+        return Some(USAGE);
+    }
+    if let Some(e) = cause.downcast_ref::<Store>() {
+        return Some(of_store(e));
+    }
+    if let Some(e) = cause.downcast_ref::<aimg_gateway::Error>() {
+        return match e {
+            aimg_gateway::Error::Refused { .. } => Some(REFUSED),
+            aimg_gateway::Error::Replaced { .. } => Some(UNAVAILABLE),
+            aimg_gateway::Error::Rule { .. } => Some(DATA),
+            aimg_gateway::Error::Media(e) => Some(of_media(e)),
+            aimg_gateway::Error::Recording(e) => Some(of_recording(e)),
+            aimg_gateway::Error::Store(e) => Some(of_store(e)),
+            _ => None,
+        };
+    }
+    if let Some(e) = cause.downcast_ref::<aimg_ami::Error>() {
+        return Some(if matches!(e, aimg_ami::Error::Refused { .. }) { REFUSED } else { UNAVAILABLE });
+    }
+    if let Some(e) = cause.downcast_ref::<aimg_ari::Error>() {
+        return Some(match e {
+            aimg_ari::Error::Denied { .. } => REFUSED,
+            aimg_ari::Error::Config(_) => USAGE,
+            _ => UNAVAILABLE,
+        });
+    }
+    cause.is::<std::io::Error>().then_some(IO)
+}
+
+fn of_store(error: &Store) -> u8 {
+    match error {
+        Store::NewerDatabase { .. } => NEWER,
+        Store::NotFound { .. } | Store::NoDatabase { .. } => NO_SUCH_THING,
+        Store::NotWritable { .. } | Store::ReadOnly => CANNOT_CREATE,
+        Store::Busy | Store::DiskFull => TRY_AGAIN,
+        Store::BadName(_) | Store::Conflict { .. } | Store::EmptyKey { .. } => USAGE,
+        Store::KeyFileOpen { .. } | Store::NoKey | Store::Secret(_) | Store::OperatorOnly { .. } => REFUSED,
+        Store::NotADatabase { .. } | Store::Damaged { .. } | Store::OlderDatabase { .. } => DATA,
+        _ => IO,
+    }
+}
+
+fn of_media(error: &Media) -> u8 {
+    match error {
+        Media::Config { .. } => USAGE,
+        _ => UNAVAILABLE,
+    }
+}
+
+fn of_recording(error: &Recording) -> u8 {
+    match error {
+        Recording::NotWritable { .. } => CANNOT_CREATE,
+        Recording::SpoolTaken { .. } => TRY_AGAIN,
+        _ => IO,
+    }
+}
+
+/// Something that the user asked for cannot be.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);

@@ -1,0 +1,232 @@
+//! Captures: the flows of one part of a session, from their opening to the finished recording.
+//!
+//! Each capture is one task that owns its state. The first audio can be a few milliseconds away when it begins, so nothing
+//! that may wait for the disk stands between the command and the open flows.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aimg_core::{Codec, Direction, FlowId, SessionId, SessionRow, Timestamp};
+use aimg_media::{Clock, FlowSpec, Media};
+use aimg_recording::{Finished, Manifest, PartDir};
+use aimg_session::Input;
+use aimg_store::{Change, RecordingRow};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::inbox::{Inbox, Routes};
+use crate::journal::Journal;
+
+/// How often the ledgers of a running capture are written down for those who watch.
+const LIVE_EVERY: Duration = Duration::from_secs(1);
+/// Orders that one capture is ever given: answered, end.
+const ORDERS: usize = 2;
+
+/// What all captures of a node share.
+#[derive(Clone, Debug)]
+pub(crate) struct Studio {
+    pub(crate) media: Media,
+    pub(crate) journal: Journal,
+    pub(crate) routes: Routes,
+    pub(crate) clock: Clock,
+    pub(crate) spool_dir: PathBuf,
+    pub(crate) recordings_dir: PathBuf,
+    /// Recordings finished at once: each reads and writes the disk as fast as it can.
+    pub(crate) finishing: Arc<Semaphore>,
+}
+
+/// What a capture is told while it runs.
+#[derive(Debug)]
+enum Order {
+    Answered(Timestamp),
+    End { at: Timestamp, call_over: bool },
+}
+
+/// The captures of one link.
+#[derive(Debug)]
+pub(crate) struct Captures {
+    studio: Studio,
+    codec: Codec,
+    inbox: Inbox,
+    running: HashMap<(SessionId, u16), mpsc::Sender<Order>>,
+}
+
+impl Captures {
+    pub(crate) fn new(studio: Studio, codec: Codec, inbox: Inbox) -> Self {
+        Self { studio, codec, inbox, running: HashMap::new() }
+    }
+
+    /// Opens both flows; `Input::CaptureOpened` tells how that went.
+    pub(crate) fn begin(&mut self, session: SessionRow, part: u16, adopted: bool) {
+        let (sender, orders) = mpsc::channel(ORDERS);
+        self.running.retain(|_, capture| !capture.is_closed());
+        self.running.insert((session.id, part), sender);
+        let manifest = Manifest {
+            tenant: session.tenant,
+            pbx: session.pbx,
+            session: session.id,
+            part,
+            node: session.node,
+            codec: self.codec,
+            opened_at: self.studio.clock.now(),
+            answered_at: session.answered_at,
+            ended_at: None,
+            adopted,
+            began_after_gap_ms: None,
+        };
+        tokio::spawn(run(self.studio.clone(), manifest, self.inbox.clone(), orders));
+    }
+
+    pub(crate) fn answered(&mut self, session: SessionId, part: u16, at: Timestamp) {
+        self.order(session, part, Order::Answered(at));
+    }
+
+    /// Closes both flows and finishes the recording; `Input::CaptureClosed` tells how that went.
+    pub(crate) fn end(&mut self, session: SessionId, part: u16, at: Timestamp, call_over: bool) {
+        self.order(session, part, Order::End { at, call_over });
+        self.running.remove(&(session, part));
+    }
+
+    fn order(&mut self, session: SessionId, part: u16, order: Order) {
+        if let Some(capture) = self.running.get(&(session, part)) {
+            // No room means that the capture has ended by itself: it is never given more orders than fit.
+            let _ = capture.try_send(order);
+        }
+    }
+}
+
+async fn run(studio: Studio, mut manifest: Manifest, inbox: Inbox, mut orders: mpsc::Receiver<Order>) {
+    let (session, part) = (manifest.session, manifest.part);
+    let dir = manifest.part_dir(&studio.spool_dir);
+    studio.routes.insert(session, inbox.clone());
+    match open(&studio, &manifest, &dir).await {
+        Ok(addresses) => inbox.tell(Input::CaptureOpened { session, part, result: Ok(addresses) }).await,
+        Err(why) => {
+            studio.routes.remove(session);
+            return inbox.tell(Input::CaptureOpened { session, part, result: Err(why) }).await;
+        }
+    }
+    keep(&manifest, &dir).await;
+    attend(&studio, &mut manifest, &dir, &mut orders).await;
+    close(&studio, session, part).await;
+    keep(&manifest, &dir).await;
+    let result = finish(&studio, &manifest, dir).await;
+    studio.routes.remove(session);
+    inbox.tell(Input::CaptureClosed { session, part, result }).await;
+}
+
+async fn open(studio: &Studio, manifest: &Manifest, dir: &PartDir) -> Result<[SocketAddr; 2], String> {
+    dir.create().map_err(|e| e.to_string())?;
+    let open = |direction| {
+        let meta = aimg_spool::FlowMeta {
+            tenant: manifest.tenant,
+            pbx: manifest.pbx,
+            session: manifest.session,
+            part: manifest.part,
+            direction,
+            codec: manifest.codec,
+            opened_at: manifest.opened_at,
+        };
+        studio.media.open(FlowSpec { meta, spool_path: dir.spool_path(direction) })
+    };
+    let (caller, callee) = tokio::join!(open(Direction::Caller), open(Direction::Callee));
+    match (caller, callee) {
+        (Ok(caller), Ok(callee)) => Ok([caller, callee]),
+        (caller, callee) => {
+            close(studio, manifest.session, manifest.part).await;
+            // Nothing was received: an empty recording would only confuse.
+            if let Err(error) = dir.discard() {
+                tracing::warn!(session.id = %manifest.session, %error, "an unused spool could not be removed");
+            }
+            Err(caller.err().or(callee.err()).map_or_else(String::new, |e| e.to_string()))
+        }
+    }
+}
+
+/// Until the capture is to end. A link that is gone gives no orders any more: that ends it too.
+async fn attend(studio: &Studio, manifest: &mut Manifest, dir: &PartDir, orders: &mut mpsc::Receiver<Order>) {
+    let mut live = tokio::time::interval(LIVE_EVERY);
+    loop {
+        tokio::select! {
+            order = orders.recv() => match order {
+                Some(Order::Answered(at)) => {
+                    manifest.answered_at = Some(at);
+                    keep(manifest, dir).await;
+                }
+                Some(Order::End { at, call_over }) => {
+                    manifest.ended_at = call_over.then_some(at);
+                    return;
+                }
+                None => return,
+            },
+            _ = live.tick() => {
+                let ledger = |direction| {
+                    let flow = FlowId { session: manifest.session, part: manifest.part, direction };
+                    studio.media.flow(flow).map(|snapshot| snapshot.ledger)
+                };
+                let ledgers = serde_json::json!({
+                    "part": manifest.part,
+                    "caller": ledger(Direction::Caller),
+                    "callee": ledger(Direction::Callee),
+                });
+                studio.journal.push(Change::Live { tenant: manifest.tenant, session: manifest.session, ledgers });
+            }
+        }
+    }
+}
+
+async fn close(studio: &Studio, session: SessionId, part: u16) {
+    for direction in Direction::BOTH {
+        // A flow that is not open is closed already.
+        let _ = studio.media.close(FlowId { session, part, direction }).await;
+    }
+}
+
+/// Writes the manifest. Should that fail, the recording is still made, from what the spool itself tells.
+async fn keep(manifest: &Manifest, dir: &PartDir) {
+    let (manifest, dir) = (manifest.clone(), dir.clone());
+    let session = manifest.session;
+    match tokio::task::spawn_blocking(move || manifest.store(&dir)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(session.id = %session, %error, "the manifest of a capture could not be written"),
+        Err(error) => tracing::error!(session.id = %session, %error, "writing a manifest broke off"),
+    }
+}
+
+/// Makes the recording, writes its row, and only then removes the spool.
+async fn finish(studio: &Studio, manifest: &Manifest, dir: PartDir) -> Result<bool, String> {
+    let finished = make_recording(studio, dir.clone()).await?;
+    let complete = finished.certificate.complete;
+    studio.journal.write(Change::Recording(recording_row(&finished, studio.clock.now()))).await;
+    if let Err(error) = dir.discard() {
+        tracing::warn!(session.id = %manifest.session, %error, "the spool of a finished recording could not be removed");
+    }
+    Ok(complete)
+}
+
+/// Finishes one part directory on a thread that may wait for the disk.
+pub(crate) async fn make_recording(studio: &Studio, dir: PartDir) -> Result<Finished, String> {
+    let _place = studio.finishing.acquire().await.map_err(|e| e.to_string())?;
+    let recordings_dir = studio.recordings_dir.clone();
+    tokio::task::spawn_blocking(move || aimg_recording::finish(&dir, &recordings_dir))
+        .await
+        .map_err(|e| e.to_string())?
+        .map_err(|e| e.to_string())
+}
+
+pub(crate) fn recording_row(finished: &Finished, created_at: Timestamp) -> RecordingRow {
+    let certificate = &finished.certificate;
+    RecordingRow {
+        tenant: certificate.tenant,
+        session: certificate.session,
+        part: certificate.part,
+        path: certificate.recording.clone(),
+        certificate: serde_json::to_value(certificate).unwrap_or_default(),
+        complete: certificate.complete,
+        duration_ms: certificate.duration_ms,
+        bytes: finished.bytes,
+        created_at,
+    }
+}

@@ -1,0 +1,27 @@
+//! What a gateway needs to know beside what the store holds.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aimg_core::NodeId;
+
+/// The settings of one node.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This node: part of every id that it creates in Asterisk. Two nodes on one PBX must not share it.
+    pub node: NodeId,
+    /// Where calls are captured to while they run.
+    pub spool_dir: PathBuf,
+    /// Where finished recordings are.
+    pub recordings_dir: PathBuf,
+    /// The media plane.
+    pub media: aimg_media::Config,
+    /// How long a call waits in the hook for its capture, at most.
+    pub hook_timeout: Duration,
+    /// Captures at once on one PBX; see [`aimg_session::Config::taps_max`].
+    pub taps_max: usize,
+    /// How often the list of PBXs is read from the store again: how long a PBX added at the command line waits.
+    pub pbxs_every: Duration,
+    /// How long a stop waits for captures to be taken down and recordings to be finished.
+    pub drain_timeout: Duration,
+}

@@ -1,0 +1,218 @@
+//! The gateway as a whole: starts everything in the right order, follows the list of PBXs, stops everything.
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aimg_core::{PbxId, TenantId, TenantScope};
+use aimg_media::Media;
+use aimg_recording::SpoolLock;
+use aimg_session::{CaptureRule, Switchboard};
+use aimg_store::{Pbx, Store};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+use crate::capture::{Captures, Studio};
+use crate::inbox::{Inbox, Routes};
+use crate::journal::Journal;
+use crate::link::{Link, LinkReport, LinkState};
+use crate::recovery::Left;
+use crate::{Config, Error, ami_config, ari_config};
+
+/// Recordings that are finished at once.
+const FINISHING_MAX: usize = 2;
+
+/// How often the links' reports are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// A running link.
+struct Running {
+    stop: watch::Sender<bool>,
+    report: watch::Receiver<LinkReport>,
+    task: JoinHandle<()>,
+}
+
+/// One running node. See [`Gateway::start`].
+pub struct Gateway {
+    config: Config,
+    store: Store,
+    studio: Studio,
+    left: Left,
+    links: HashMap<PbxId, Running>,
+    /// PBXs whose rows cannot be used.
+    unusable: HashSet<PbxId>,
+    id_seed: u64,
+    writer: JoinHandle<()>,
+    _lock: SpoolLock,
+}
+
+impl Gateway {
+    /// Takes the spool, opens the media plane and looks for what an earlier run left; nothing is connected yet.
+    pub async fn start(config: Config, store: Store, id_seed: u64) -> Result<Self, Error> {
+        aimg_recording::check_writable(&config.spool_dir)?;
+        aimg_recording::check_writable(&config.recordings_dir)?;
+        let lock = SpoolLock::acquire(&config.spool_dir)?;
+        let (media, events) = Media::start(config.media.clone())?;
+        let (journal, writer) = Journal::start(store.clone());
+        let routes = Routes::default();
+        tokio::spawn(routes.clone().carry(events));
+        let studio = Studio {
+            clock: media.clock(),
+            media,
+            journal,
+            routes,
+            spool_dir: config.spool_dir.clone(),
+            recordings_dir: config.recordings_dir.clone(),
+            finishing: Arc::new(Semaphore::new(FINISHING_MAX)),
+        };
+        let left = Left::find(&studio)?;
+        Ok(Self { config, store, studio, left, links: HashMap::new(), unusable: HashSet::new(), id_seed, writer, _lock: lock })
+    }
+
+    /// The addresses that Asterisk sends audio to, one a shard.
+    pub fn media_addresses(&self) -> Vec<std::net::SocketAddr> {
+        self.studio.media.stats().shards.iter().map(|s| s.address).collect()
+    }
+
+    /// Runs until `stop` is done, then takes all captures down and finishes their recordings. Ends by itself with an error
+    /// when no PBX can be used until a person changes something.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), Error> {
+        tokio::pin!(stop);
+        let mut follow = tokio::time::interval(self.config.pbxs_every);
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        let mut recovering = None;
+        let end = loop {
+            tokio::select! {
+                () = &mut stop => break Ok(()),
+                _ = follow.tick() => {
+                    if let Err(error) = self.follow_pbxs().await {
+                        tracing::error!(%error, "the list of PBXs could not be read");
+                    }
+                    // Calls first: what an earlier run left has waited already.
+                    if recovering.is_none() {
+                        let left = std::mem::take(&mut self.left);
+                        recovering = Some(tokio::spawn(left.finish(self.studio.clone(), self.store.clone(), self.config.node.clone())));
+                    }
+                }
+                _ = look.tick() => {}
+            }
+            if let Some(error) = self.hopeless() {
+                break Err(error);
+            }
+        };
+        self.stop().await;
+        if let Some(recovering) = recovering {
+            let _ = recovering.await;
+        }
+        let Self { studio, writer, .. } = self;
+        let counts = studio.journal.counts();
+        drop(studio);
+        let _ = writer.await;
+        tracing::info!(rows.written = counts.written, rows.overflowed = counts.overflowed, rows.refused = counts.refused,
+            rows.retried = counts.retried, "stopped");
+        end
+    }
+
+    /// Starts links to PBXs that were added or enabled, and stops those of the others.
+    async fn follow_pbxs(&mut self) -> Result<(), Error> {
+        let tenants = self.store.tenants(TenantScope::Operator).await?;
+        let rules: HashMap<TenantId, &serde_json::Value> =
+            tenants.iter().filter(|t| t.enabled).map(|t| (t.id, &t.capture_rule)).collect();
+        let pbxs = self.store.pbxs(TenantScope::Operator).await?;
+        let wanted: HashMap<PbxId, Pbx> =
+            pbxs.into_iter().filter(|p| p.enabled && rules.contains_key(&p.tenant)).map(|p| (p.id, p)).collect();
+        let gone: Vec<PbxId> = self.links.keys().filter(|id| !wanted.contains_key(id)).copied().collect();
+        for id in gone {
+            if let Some(link) = self.links.remove(&id) {
+                link.stop.send_replace(true);
+                let _ = link.task.await;
+            }
+        }
+        for (id, pbx) in wanted {
+            let Some(rule) = rules.get(&pbx.tenant) else { continue };
+            if self.links.contains_key(&id) || self.unusable.contains(&id) {
+                continue;
+            }
+            // One PBX whose row is damaged must not keep the others from being followed.
+            let name = pbx.name.clone();
+            match self.link(pbx, rule).await {
+                Ok(link) => drop(self.links.insert(id, link)),
+                Err(error) => {
+                    self.unusable.insert(id);
+                    tracing::error!(pbx.id = %id, pbx = name, %error, "this PBX cannot be followed until aimg is started again");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn link(&self, pbx: Pbx, rule: &serde_json::Value) -> Result<Running, Error> {
+        let rule = read_rule(pbx.tenant, rule)?;
+        let secrets = self.store.pbx_secrets(TenantScope::Tenant(pbx.tenant), pbx.id).await?;
+        let ari_config = ari_config(&pbx, &secrets).map_err(aimg_ari::Error::from)?;
+        let mut board = Switchboard::new(aimg_session::Config {
+            node: self.config.node.clone(),
+            tenant: pbx.tenant,
+            pbx: pbx.id,
+            tap_mode: pbx.tap_mode,
+            rule,
+            inbound_contexts: pbx.inbound_contexts.clone(),
+            hook_timeout: self.config.hook_timeout,
+            taps_max: self.config.taps_max,
+            // Different for each link, so that two of them never mint one id.
+            id_seed: self.id_seed ^ u64::from_le_bytes(pbx.id.as_uuid().as_bytes()[8..].try_into().unwrap_or_default()),
+        });
+        let known = self.left.calls(&self.store, &self.config.node, pbx.id).await?;
+        board.handle(self.studio.clock.now(), aimg_session::Input::Known(known));
+        let (inbox, inputs) = Inbox::new();
+        let (report, watched) = watch::channel(LinkReport { pbx: pbx.name.clone(), ..LinkReport::default() });
+        let (stop, stopped) = watch::channel(false);
+        let link = Link {
+            board,
+            ami: aimg_ami::Client::start(ami_config(&pbx, &secrets)),
+            ari: aimg_ari::Client::start(ari_config.clone())?,
+            ari_config,
+            media: self.studio.media.clone(),
+            captures: Captures::new(self.studio.clone(), pbx.codec, inbox.clone()),
+            inbox: (inbox, inputs),
+            journal: self.studio.journal.clone(),
+            clock: self.studio.clock.clone(),
+            report,
+            drain_timeout: self.config.drain_timeout,
+            pbx,
+        };
+        Ok(Running { stop, report: watched, task: tokio::spawn(link.run(stopped)) })
+    }
+
+    /// The error of a gateway whose links can all not work until a person does something.
+    fn hopeless(&self) -> Option<Error> {
+        let reports: Vec<LinkReport> = self.links.values().map(|l| l.report.borrow().clone()).collect();
+        let hopeless: Vec<(&str, &LinkState)> =
+            reports.iter().filter_map(|r| Some((r.pbx.as_str(), r.hopeless()?))).collect();
+        if hopeless.is_empty() || hopeless.len() < reports.len() {
+            return None;
+        }
+        let all_replaced = hopeless.iter().all(|(_, s)| matches!(s, LinkState::Replaced(_)));
+        let reason = |(pbx, state): &(&str, &LinkState)| match state {
+            LinkState::Refused(why) | LinkState::Replaced(why) | LinkState::Down(why) => format!("{pbx}: {why}"),
+            LinkState::Connecting | LinkState::Up => (*pbx).to_owned(),
+        };
+        let reasons = hopeless.iter().map(reason).collect::<Vec<_>>().join("; ");
+        Some(if all_replaced { Error::Replaced { reasons } } else { Error::Refused { reasons } })
+    }
+
+    async fn stop(&mut self) {
+        for link in self.links.values() {
+            link.stop.send_replace(true);
+        }
+        for (_, link) in self.links.drain() {
+            let _ = link.task.await;
+        }
+    }
+}
+
+fn read_rule(tenant: TenantId, rule: &serde_json::Value) -> Result<CaptureRule, Error> {
+    let text = rule.as_str().unwrap_or_default();
+    text.parse().map_err(|e: aimg_session::RuleError| Error::Rule { tenant, reason: e.to_string() })
+}

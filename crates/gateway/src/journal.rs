@@ -1,0 +1,137 @@
+//! Writes rows to the store, in batches, without ever making a call wait.
+//!
+//! The queue is bounded. While the store is away, rows wait in it and are written afterwards; what finds no room is counted
+//! and reported: the recordings are on disk all the same.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use aimg_core::TenantScope;
+use aimg_store::{Change, Store};
+use tokio::sync::{mpsc, oneshot};
+
+/// Changes that may wait for the store: some 20 MB, ten minutes of a hundred calls a minute.
+pub(crate) const JOURNAL_CHANGES_MAX: usize = 65_536;
+/// Changes of one transaction.
+const BATCH_CHANGES_MAX: usize = 512;
+/// Between two tries while the store is away.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// A change, and who waits for it to be written.
+#[derive(Debug)]
+struct Entry {
+    change: Change,
+    written: Option<oneshot::Sender<()>>,
+}
+
+/// What happened so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct JournalCounts {
+    /// Changes that the store has.
+    pub(crate) written: u64,
+    /// Changes that found no room in the queue.
+    pub(crate) overflowed: u64,
+    /// Changes that the store refused for good.
+    pub(crate) refused: u64,
+    /// Transactions that had to be tried again.
+    pub(crate) retried: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    written: AtomicU64,
+    overflowed: AtomicU64,
+    refused: AtomicU64,
+    retried: AtomicU64,
+}
+
+/// The way to the store's writer. Cheap to clone; the writer ends when the last clone is gone and everything is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Journal {
+    entries: mpsc::Sender<Entry>,
+    counters: Arc<Counters>,
+}
+
+impl Journal {
+    pub(crate) fn start(store: Store) -> (Self, tokio::task::JoinHandle<()>) {
+        let (entries, received) = mpsc::channel(JOURNAL_CHANGES_MAX);
+        let counters = Arc::new(Counters::default());
+        let writer = tokio::spawn(write_all(store, received, Arc::clone(&counters)));
+        (Self { entries, counters }, writer)
+    }
+
+    /// Leaves a change to be written; never waits.
+    pub(crate) fn push(&self, change: Change) {
+        if self.entries.try_send(Entry { change, written: None }).is_err()
+            && self.counters.overflowed.fetch_add(1, Ordering::Relaxed).is_power_of_two()
+        {
+            tracing::error!(waiting = JOURNAL_CHANGES_MAX, "the store has been away too long: rows about calls are being lost");
+        }
+    }
+
+    /// Returns when a change is written, or refused for good.
+    pub(crate) async fn write(&self, change: Change) {
+        let (written, done) = oneshot::channel();
+        if self.entries.send(Entry { change, written: Some(written) }).await.is_ok() {
+            let _ = done.await;
+        }
+    }
+
+    pub(crate) fn counts(&self) -> JournalCounts {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        JournalCounts {
+            written: get(&self.counters.written),
+            overflowed: get(&self.counters.overflowed),
+            refused: get(&self.counters.refused),
+            retried: get(&self.counters.retried),
+        }
+    }
+}
+
+async fn write_all(store: Store, mut received: mpsc::Receiver<Entry>, counters: Arc<Counters>) {
+    let mut batch = Vec::with_capacity(BATCH_CHANGES_MAX);
+    while received.recv_many(&mut batch, BATCH_CHANGES_MAX).await > 0 {
+        let (changes, waiting): (Vec<Change>, Vec<_>) = batch.drain(..).map(|e: Entry| (e.change, e.written)).unzip();
+        if !write_batch(&store, &changes, &counters).await {
+            // One of them is refused: each for itself, so that the others are written.
+            for change in &changes {
+                write_batch(&store, std::slice::from_ref(change), &counters).await;
+            }
+        }
+        for waits in waiting.into_iter().flatten() {
+            let _ = waits.send(());
+        }
+    }
+}
+
+/// False when a change of several is refused; that of one is reported and given up.
+async fn write_batch(store: &Store, changes: &[Change], counters: &Counters) -> bool {
+    loop {
+        match store.apply(TenantScope::Operator, changes).await {
+            Ok(()) => {
+                counters.written.fetch_add(changes.len() as u64, Ordering::Relaxed);
+                return true;
+            }
+            Err(error) if is_final(&error) => {
+                if let [change] = changes {
+                    counters.refused.fetch_add(1, Ordering::Relaxed);
+                    let (tenant, session) = (change.tenant(), change.session());
+                    tracing::error!(tenant.id = %tenant, session.id = %session, %error, "a row was refused by the store");
+                }
+                return false;
+            }
+            Err(error) => {
+                if counters.retried.fetch_add(1, Ordering::Relaxed).is_multiple_of(60) {
+                    tracing::warn!(%error, "the store cannot be written, rows are kept and tried again");
+                }
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whether trying again cannot help.
+fn is_final(error: &aimg_store::Error) -> bool {
+    matches!(error, aimg_store::Error::NotFound { .. } | aimg_store::Error::Conflict { .. })
+}

@@ -1,0 +1,250 @@
+//! A link: the live AMI and ARI connections of this node to one PBX, and the reducer that they feed.
+
+use std::time::Duration;
+
+use aimg_media::{Clock, Media};
+use aimg_session::{Command, Input, Outcome, Switchboard};
+use aimg_store::{Change, Pbx};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::asterisk::Asterisk;
+use crate::capture::Captures;
+use crate::inbox::Inbox;
+use crate::journal::Journal;
+use crate::translate;
+
+/// Where one of a link's two connections stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum LinkState {
+    /// It has not been up yet.
+    #[default]
+    Connecting,
+    /// It works.
+    Up,
+    /// It is lost, or could not be had; it is tried again. The sentence says why.
+    Down(String),
+    /// It was never up, and only a person can change that: credentials, a missing module.
+    Refused(String),
+    /// Another program took our ARI application over; we do not fight back.
+    Replaced(String),
+}
+
+/// Both connections of a link.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LinkReport {
+    /// The PBX's name.
+    pub(crate) pbx: String,
+    /// The Manager Interface.
+    pub(crate) ami: LinkState,
+    /// The REST Interface.
+    pub(crate) ari: LinkState,
+}
+
+impl LinkReport {
+    /// Why this link cannot work until a person does something.
+    pub(crate) fn hopeless(&self) -> Option<&LinkState> {
+        [&self.ami, &self.ari].into_iter().find(|s| matches!(s, LinkState::Refused(_) | LinkState::Replaced(_)))
+    }
+}
+
+/// One link, ready to run.
+pub(crate) struct Link {
+    pub(crate) pbx: Pbx,
+    pub(crate) board: Switchboard,
+    pub(crate) ami: (aimg_ami::Client, aimg_ami::Events),
+    pub(crate) ari: (aimg_ari::Client, aimg_ari::Events),
+    pub(crate) ari_config: aimg_ari::Config,
+    pub(crate) media: Media,
+    pub(crate) captures: Captures,
+    pub(crate) inbox: (Inbox, mpsc::Receiver<Input>),
+    pub(crate) journal: Journal,
+    pub(crate) clock: Clock,
+    pub(crate) report: watch::Sender<LinkReport>,
+    pub(crate) drain_timeout: Duration,
+}
+
+/// What a running link changes, apart from its event sources.
+struct Desk {
+    pbx: Pbx,
+    board: Switchboard,
+    asterisk: Asterisk,
+    media: Media,
+    captures: Captures,
+    inbox: Inbox,
+    journal: Journal,
+    clock: Clock,
+    report: watch::Sender<LinkReport>,
+    /// Asterisk's start, as it was told when AMI was last up.
+    asterisk_started: Option<String>,
+}
+
+impl Link {
+    /// Runs until `stop` is true and every capture is taken down, or the drain time is over.
+    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
+        let (ami_client, mut ami) = self.ami;
+        let (ari_client, mut ari) = self.ari;
+        let (inbox, mut inputs) = self.inbox;
+        let (probes, mut probed) = mpsc::channel(1);
+        let mut desk = Desk {
+            asterisk: Asterisk { ari: ari_client, codec: self.pbx.codec },
+            pbx: self.pbx,
+            board: self.board,
+            media: self.media,
+            captures: self.captures,
+            inbox,
+            journal: self.journal,
+            clock: self.clock,
+            report: self.report,
+            asterisk_started: None,
+        };
+        let mut give_up: Option<Instant> = None;
+        loop {
+            let tick = desk.next_tick();
+            tokio::select! {
+                Some(notice) = ami.next() => desk.ami_notice(notice),
+                Some(notice) = ari.next() => {
+                    if matches!(notice, aimg_ari::Notice::Up { .. }) {
+                        let (config, probes) = (self.ari_config.clone(), probes.clone());
+                        tokio::spawn(async move {
+                            let _ = probes.send(aimg_ari::probe(&config).await).await;
+                        });
+                    }
+                    desk.ari_notice(notice);
+                }
+                Some(input) = inputs.recv() => desk.give(input),
+                Some(result) = probed.recv() => desk.probed(result),
+                () = tokio::time::sleep_until(tick) => desk.give(Input::Tick),
+                _ = stop.wait_for(|stop| *stop), if give_up.is_none() => {
+                    give_up = Some(Instant::now() + self.drain_timeout);
+                    desk.give(Input::Stop);
+                }
+            }
+            if let Some(at) = give_up
+                && (desk.board.is_quiet() || Instant::now() >= at)
+            {
+                break;
+            }
+        }
+        ami_client.close();
+    }
+}
+
+impl Desk {
+    fn next_tick(&self) -> Instant {
+        let far = Duration::from_secs(1);
+        let until = self.board.next_deadline().map_or(far, |at| at.since(self.clock.now()).min(far));
+        Instant::now() + until
+    }
+
+    fn ami_notice(&mut self, notice: aimg_ami::Notice) {
+        match notice {
+            aimg_ami::Notice::Up(up) => {
+                let started = up.server.started_at;
+                let restarted = self.asterisk_started.replace(started.clone()).is_some_and(|before| before != started);
+                tracing::info!(pbx.id = %self.pbx.id, pbx = self.pbx.name, asterisk = up.server.asterisk_version,
+                    channels = up.channels.len(), "AMI is up");
+                self.report.send_modify(|r| r.ami = LinkState::Up);
+                let channels = up.channels.iter().map(|c| translate::seen_by_ami(&c.channel)).collect();
+                self.give(Input::AmiUp { channels, restarted });
+            }
+            aimg_ami::Notice::Event { event, .. } => {
+                if let Some(input) = translate::ami_event(event) {
+                    self.give(input);
+                }
+            }
+            aimg_ami::Notice::Down { error, .. } => {
+                let refused = matches!(error, aimg_ami::Error::Refused { .. });
+                self.down("AMI", error.to_string(), refused, |r| &mut r.ami);
+                self.give(Input::AmiDown);
+            }
+            _ => {}
+        }
+    }
+
+    fn ari_notice(&mut self, notice: aimg_ari::Notice) {
+        match notice {
+            aimg_ari::Notice::Up { channels, bridges } => {
+                tracing::info!(pbx.id = %self.pbx.id, pbx = self.pbx.name, app = self.pbx.ari_app, "ARI is up");
+                self.report.send_modify(|r| r.ari = LinkState::Up);
+                let bridges = bridges.into_iter().map(|b| b.id);
+                for input in translate::ari_up(&self.pbx.ari_app, &channels, bridges) {
+                    self.give(input);
+                }
+            }
+            aimg_ari::Notice::Event(event) => {
+                if let Some(input) = translate::ari_event(event.kind) {
+                    self.give(input);
+                }
+            }
+            aimg_ari::Notice::Down { error, .. } => {
+                let refused = matches!(error, aimg_ari::Error::Denied { .. });
+                self.down("ARI", error.to_string(), refused, |r| &mut r.ari);
+            }
+            aimg_ari::Notice::Replaced { error } => {
+                tracing::error!(pbx.id = %self.pbx.id, pbx = self.pbx.name, %error, "captures on this PBX have stopped");
+                self.report.send_modify(|r| r.ari = LinkState::Replaced(error.to_string()));
+            }
+        }
+    }
+
+    /// What the PBX lacks for captures shows itself before the first call.
+    fn probed(&mut self, result: Result<aimg_ari::Probe, aimg_ari::Error>) {
+        if let Err(error @ aimg_ari::Error::ModuleMissing { .. }) = result {
+            tracing::error!(pbx.id = %self.pbx.id, pbx = self.pbx.name, %error, "calls on this PBX cannot be captured");
+            self.report.send_modify(|r| r.ari = LinkState::Refused(error.to_string()));
+        }
+    }
+
+    /// Reports a lost connection once for each reason.
+    fn down(&mut self, which: &str, reason: String, refused: bool, side: impl Fn(&mut LinkReport) -> &mut LinkState) {
+        let mut was = LinkState::Connecting;
+        self.report.send_modify(|report| {
+            let side = side(report);
+            was = side.clone();
+            let never_up = matches!(was, LinkState::Connecting | LinkState::Refused(_));
+            *side = if refused && never_up { LinkState::Refused(reason.clone()) } else { LinkState::Down(reason.clone()) };
+        });
+        if !matches!(&was, LinkState::Down(before) | LinkState::Refused(before) if *before == reason) {
+            tracing::warn!(pbx.id = %self.pbx.id, pbx = self.pbx.name, reason, "{which} is down");
+        }
+    }
+
+    fn give(&mut self, input: Input) {
+        for command in self.board.handle(self.clock.now(), input) {
+            self.execute(command);
+        }
+    }
+
+    fn execute(&mut self, command: Command) {
+        match command {
+            Command::Ask(request) => {
+                let (asterisk, inbox) = (self.asterisk.clone(), self.inbox.clone());
+                tokio::spawn(async move {
+                    let outcome = asterisk.ask(&request).await;
+                    if let Outcome::Refused(reason) | Outcome::Unknown(reason) = &outcome {
+                        tracing::debug!(reason, "a request to Asterisk failed");
+                    }
+                    inbox.tell(Input::Reply { to: request, outcome }).await;
+                });
+            }
+            Command::ExpectFlow { flow, source } => {
+                let (media, inbox) = (self.media.clone(), self.inbox.clone());
+                tokio::spawn(async move {
+                    let result = media.expect(flow, source).await.map_err(|e| e.to_string());
+                    inbox.tell(Input::FlowExpecting { flow, result }).await;
+                });
+            }
+            Command::BeginCapture { session, part, adopted } => self.captures.begin(*session, part, adopted),
+            Command::CaptureAnswered { session, part, at } => self.captures.answered(session, part, at),
+            Command::EndCapture { session, part, at, call_over } => self.captures.end(session, part, at, call_over),
+            Command::SaveSession(row) => self.journal.push(Change::Session(row)),
+            Command::SaveLeg(row) => self.journal.push(Change::Leg(row)),
+            Command::Emit(event) => {
+                tracing::info!(tenant.id = %event.tenant, pbx.id = %event.pbx, session.id = %event.session,
+                    event = event.kind.name(), "call");
+                self.journal.push(Change::Event(event));
+            }
+        }
+    }
+}
