@@ -33,6 +33,7 @@ apt_get() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Ti
 # debian_mirror: the mirror of Debian that this machine's apt uses, in whichever format its sources are written; nothing
 # when it has none (an Ubuntu, say).
 debian_mirror() {
+    # shellcheck disable=SC2016 # the words in $() are apt's
     apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Component: main' 2>/dev/null |
         sed -n 's#^\(.*/debian\)/\{0,1\}$#\1#p' | sed -n 1p
 }

@@ -4,18 +4,26 @@
 # need_rust: a cargo as new as the workspace asks for, from what is there, else from rustup (apt's package where the
 # system has one, else its own installer). Tool versions are then rust-toolchain.toml's business.
 need_rust() {
-    [[ -f "$HOME/.cargo/env" ]] && . "$HOME/.cargo/env"
+    enter_cargo
     rust_is_new_enough && return 0
     need_apt ca-certificates curl gcc libc6-dev || return
     locked rust install_rust
 }
 
+# shellcheck disable=SC2154 # setup.sh sets setup_dir
 rust_wanted() { sed -n 's/^rust-version = "\(.*\)"/\1/p' "$setup_dir/../../Cargo.toml"; }
 
 rust_is_new_enough() {
     local found
     found="$(cargo --version 2>/dev/null | cut -d ' ' -f 2)"
     [[ -n "$found" ]] && printf '%s\n%s\n' "$(rust_wanted)" "$found" | sort --check=quiet --version-sort
+}
+
+# What rustup's installer tells people to put into their profile.
+enter_cargo() {
+    if [[ -d "$HOME/.cargo/bin" && ":$PATH:" != *":$HOME/.cargo/bin:"* ]]; then
+        export PATH="$HOME/.cargo/bin:$PATH"
+    fi
 }
 
 install_rust() {
@@ -25,7 +33,7 @@ install_rust() {
             need_apt rustup || return
         else
             logged "installing rustup" install_rustup || return
-            . "$HOME/.cargo/env"
+            enter_cargo
         fi
     fi
     logged "installing Rust $(rust_wanted)" rustup toolchain install --profile minimal --component clippy,rustfmt stable ||

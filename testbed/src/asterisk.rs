@@ -72,6 +72,13 @@ pub struct Access {
     pub app: String,
 }
 
+impl Access {
+    /// Where ARI is.
+    pub fn ari_url(&self) -> String {
+        format!("http://{}:{}/ari", self.host, self.http_port)
+    }
+}
+
 /// A channel, as `core show channels concise` tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Channel {
@@ -307,13 +314,12 @@ fn parse_channel(line: &str) -> Option<Channel> {
     })
 }
 
-/// `Bridge-ID Chans Type Technology …` under a headline.
+/// `Bridge-ID Chans Type Technology Duration` under a headline; newer versions have a name, of any words, after the id.
 fn parse_bridge(line: &str) -> Option<Bridge> {
-    let mut fields = line.split_whitespace();
-    let id = fields.next()?.to_owned();
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let [id, .., channels, _type, _technology, _duration] = fields[..] else { return None };
     // The headline has a word here.
-    let channels = fields.next()?.parse().ok()?;
-    Some(Bridge { id, channels })
+    Some(Bridge { id: id.to_owned(), channels: channels.parse().ok()? })
 }
 
 #[cfg(test)]
@@ -341,6 +347,7 @@ mod tests {
         for (line, expected) in [
             ("Bridge-ID                            Chans Type            Technology      Duration", None),
             ("9d0f4a54-1d2b-4c0a                       2 basic           simple_bridge   00:00:02", Some(2)),
+            ("c3200ada-a0eb-4b47 a name of 5 words   3 stasis          softmix         00:00:02", Some(3)),
             ("", None),
         ] {
             assert_eq!(parse_bridge(line).map(|b| b.channels), expected, "{line}");

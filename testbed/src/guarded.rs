@@ -20,12 +20,14 @@ log=$1; shift
 setpriv --pdeathsig KILL "$@" </dev/null 3<&- >>"$log" 2>&1 &
 pid=$!
 echo $pid
-( read -r _ <&3; kill -KILL $pid ) >/dev/null 2>&1 &
+# From here on only the shell's own remarks about killed programs would come.
+exec 2>/dev/null
+( read -r _ <&3; kill -KILL $pid ) >/dev/null &
 guard=$!
 exec 3<&-
 wait $pid
 code=$?
-kill $guard 2>/dev/null
+kill $guard
 exit $code
 "#;
 

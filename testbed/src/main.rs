@@ -97,16 +97,25 @@ fn up(version: Version, app: String, json: bool) -> anyhow::Result<()> {
 }
 
 fn explain(asterisk: &Asterisk) {
-    let Access { host, ami_port, http_port, sip_port, user, secret, app } = asterisk.access();
+    let access = asterisk.access();
+    let Access { host, ami_port, sip_port, user, secret, app, .. } = access;
+    let ari_url = access.ari_url();
     println!("Asterisk {} runs until Ctrl-C.", asterisk.version());
     println!();
     println!("  AMI   {host}:{ami_port}, user {user}, secret {secret}");
-    println!("  ARI   http://{host}:{http_port}/ari, user {user}, password {secret}, app {app}");
+    println!("  ARI   {ari_url}, user {user}, password {secret}, app {app}");
     println!("  SIP   {host}:{sip_port}");
     println!("  log   {}", asterisk.log_path().display());
     println!();
-    println!("Make it known to a gateway:  aimg pbx add --help");
-    println!("Place a call into it:        testbed call --sip {host}:{sip_port} --context tap-hook --seconds 10");
+    println!("Make it known to a gateway (the tenant must be there):");
+    println!(
+        "  AIMG_AMI_SECRET={secret} AIMG_ARI_PASSWORD={secret} aimg pbx add testbed --tenant TENANT --tap hook \\"
+    );
+    println!("    --host {host} --ami-port {ami_port} --ami-user {user} \\");
+    println!("    --ari-url {ari_url} --ari-user {user} --ari-app {app}");
+    println!();
+    println!("Place a call into it:");
+    println!("  testbed call --sip {host}:{sip_port} --context tap-hook --seconds 10");
 }
 
 fn call(sip: SocketAddr, context: Context, talk: Duration, ring: Duration, calls: u16) -> anyhow::Result<()> {

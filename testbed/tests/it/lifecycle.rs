@@ -1,7 +1,10 @@
 //! Instances start fast, stand side by side, survive what tests do to them, and leave nothing behind.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use aimg_testbed::{Asterisk, Options, Version, wait_until};
@@ -75,4 +78,22 @@ fn modules_can_be_left_out() {
         let loaded = asterisk.cli("module show like chan_").unwrap();
         assert!(loaded.contains("chan_pjsip.so") && !loaded.contains("chan_rtp.so"), "{version}: {loaded}");
     }
+}
+
+#[test]
+fn an_instance_ends_with_the_process_that_started_it() {
+    let mut testbed = Command::new(env!("CARGO_BIN_EXE_testbed"))
+        .args(["up", "--json", "--version", "16"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(testbed.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let access: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let ami = (Ipv4Addr::LOCALHOST, u16::try_from(access["ami_port"].as_u64().unwrap()).unwrap());
+    assert!(TcpStream::connect(ami).is_ok());
+    // SIGKILL: nothing of ours runs any more.
+    testbed.kill().unwrap();
+    testbed.wait().unwrap();
+    wait_until(Duration::from_secs(5), || TcpStream::connect(ami).is_err().then_some(())).expect("Asterisk is gone");
 }
