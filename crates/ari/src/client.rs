@@ -115,12 +115,12 @@ impl Client {
         self.http.call(request::channels::external_media(media)).await
     }
 
-    /// Creates a mixing bridge; with an id that exists, answers with that bridge.
+    /// Creates a mixing bridge; [`Error::Conflict`] when the id is taken.
     pub async fn create_bridge(&self, id: &BridgeId) -> Result<Bridge, Error> {
         self.http.call(request::bridges::create(id)).await
     }
 
-    /// Puts channels, all of them in Stasis, into a bridge. Up to 200 ms before Asterisk 18.21, 20.6 and 21.1 (issue #362).
+    /// Puts channels, all of them in Stasis, into a bridge. Takes up to 200 ms before Asterisk 18.21, 20.6 and 21.1 (issue #362).
     pub async fn add_channels(&self, id: &BridgeId, channels: &[&Uniqueid]) -> Result<(), Error> {
         self.http.call(request::bridges::add_channels(id, channels)).await
     }
@@ -150,17 +150,20 @@ impl Client {
         self.http.call(request::channels::answer(id)).await
     }
 
-    /// The value of a channel's variable or function, such as `CHANNEL(linkedid)`.
+    /// The value of a channel's variable or function, such as `CHANNEL(linkedid)`; [`Error::NotFound`] when it is not set, or
+    /// the channel is gone.
     pub async fn variable(&self, id: &Uniqueid, name: &str) -> Result<String, Error> {
         self.http.call(request::channels::variable(id, name)).await.map(|variable| variable.value)
     }
 
-    /// Sets a variable or function of a channel that is in Stasis.
+    /// Sets a variable or function of a channel that is in Stasis. It is set after the answer: up to 200 ms later before
+    /// Asterisk 18.21, 20.6 and 21.1 (issue #362).
     pub async fn set_variable(&self, id: &Uniqueid, name: &str, value: &str) -> Result<(), Error> {
         self.http.call(request::channels::set_variable(id, name, value)).await
     }
 
-    /// Asterisk's own RTP statistics of a channel.
+    /// Asterisk's own RTP statistics of a SIP channel; other kinds have none ([`Error::Unprocessable`] or
+    /// [`Error::NotFound`], depending on kind and version).
     pub async fn rtp_statistics(&self, id: &Uniqueid) -> Result<RtpStatistics, Error> {
         self.http.call(request::channels::rtp_statistics(id)).await
     }

@@ -34,7 +34,8 @@ pub enum Error {
         /// One clause.
         reason: String,
     },
-    /// Sent, and no answer came: Asterisk may have done it. Look before trying again.
+    /// Sent, and no answer came: Asterisk may have done it. Look the object up by its id before trying again, or delete it:
+    /// deleting what is gone is success.
     #[error("{request} was sent to {host} but its outcome is unknown: {reason}")]
     MaybeDone {
         /// The request.
@@ -68,7 +69,7 @@ pub enum Error {
         /// Asterisk's words.
         message: String,
     },
-    /// The object's state or the parameters' combination forbids it (412, 422).
+    /// The object's kind or state, or the parameters' combination, forbids it (403 with a reason, 412, 422).
     #[error("{request} cannot be done: {message}")]
     Unprocessable {
         /// The request.
@@ -84,7 +85,7 @@ pub enum Error {
         /// Asterisk's words, or ours.
         message: String,
     },
-    /// User, password or rights are not enough (401, 403).
+    /// User, password or rights are not enough (401; 403 of a read-only user or an ACL).
     #[error(
         "{host} denied {request} to ARI user `{user}` ({status}): check [{user}] in its ari.conf (type=user, password, read_only=no, permit/deny)"
     )]

@@ -38,6 +38,11 @@ pub enum EventKind {
         /// The channel.
         channel: Box<Channel>,
     },
+    /// A channel exists; comes only where everything is subscribed to.
+    ChannelCreated {
+        /// The channel.
+        channel: Box<Channel>,
+    },
     /// A channel rings, is answered, …
     ChannelStateChange {
         /// The channel, in its state from here on.
@@ -216,6 +221,77 @@ mod tests {
         ] {
             let event = parse(&message.to_string());
             assert_eq!((event.app.as_str(), event.kind), ("aimg", EventKind::Other(message)));
+        }
+    }
+
+    /// Captured from Debian's packages: a call through a hook, its snoop and external media, keys, a playback.
+    const CAPTURED: [(&str, &str); 2] = [
+        ("22.10.1", include_str!("../tests/samples/asterisk-22.jsonl")),
+        ("16.28.0", include_str!("../tests/samples/asterisk-16.jsonl")),
+    ];
+
+    #[test]
+    fn events_of_real_asterisks_are_understood() {
+        for (version, lines) in CAPTURED {
+            let events: Vec<Event> = lines.lines().map(parse).collect();
+            for event in &events {
+                assert_eq!(event.app, "aimg-live", "{version}: {event:?}");
+                assert!(event.at.is_some(), "{version}: {event:?}");
+            }
+            let mut unknown: Vec<&str> = events.iter().filter_map(unknown_type).collect();
+            unknown.sort_unstable();
+            assert_eq!(unknown, ["ChannelDialplan", "DeviceStateChanged"], "{version}");
+        }
+    }
+
+    fn unknown_type(event: &Event) -> Option<&str> {
+        match &event.kind {
+            EventKind::Other(raw) => raw["type"].as_str(),
+            _ => None,
+        }
+    }
+
+    type Wanted<'a> = &'a dyn Fn(&EventKind) -> bool;
+
+    #[test]
+    fn what_real_asterisks_say_arrives() {
+        for (version, lines) in CAPTURED {
+            let events: Vec<Event> = lines.lines().map(parse).collect();
+            let found = |wanted: Wanted<'_>| events.iter().any(|event| wanted(&event.kind));
+            let cases: [(&str, Wanted<'_>); 8] = [
+                ("the hook", &|kind| {
+                    matches!(kind, EventKind::StasisStart { args, channel, replace_channel: None }
+                        if args == &["tap"] && channel.state == ChannelState::Ring && channel.creationtime.is_some()
+                            && channel.dialplan.app_name == "Stasis" && channel.dialplan.context == "hook")
+                }),
+                (
+                    "a key",
+                    &|kind| matches!(kind, EventKind::ChannelDtmfReceived { digit, duration_ms: 100, .. } if digit == "5"),
+                ),
+                ("a hangup's cause", &|kind| {
+                    matches!(kind, EventKind::ChannelHangupRequest { cause: Some(32), soft: true, .. })
+                }),
+                (
+                    "an end's cause",
+                    &|kind| matches!(kind, EventKind::ChannelDestroyed { cause: 16, cause_txt, .. } if cause_txt == "Normal Clearing"),
+                ),
+                ("a bridge's member", &|kind| {
+                    matches!(kind, EventKind::ChannelEnteredBridge { bridge, channel: Some(channel) }
+                        if bridge.channels.contains(&channel.id) && bridge.bridge_type == "mixing")
+                }),
+                (
+                    "a variable",
+                    &|kind| matches!(kind, EventKind::ChannelVarset { variable, .. } if variable == "STASISSTATUS"),
+                ),
+                ("a dial's end", &|kind| matches!(kind, EventKind::Dial { dialstatus, .. } if dialstatus == "ANSWER")),
+                (
+                    "a playback",
+                    &|kind| matches!(kind, EventKind::PlaybackFinished { playback } if playback.state == "done"),
+                ),
+            ];
+            for (what, wanted) in cases {
+                assert!(found(wanted), "{version}: {what}");
+            }
         }
     }
 

@@ -227,6 +227,10 @@ impl Http {
         let message = said.clone().unwrap_or_else(|| format!("HTTP status {status}"));
         let absent = said.as_deref().is_some_and(|said| said.ends_with("not found"));
         match status {
+            // A channel without RTP is refused its rtp_statistics as forbidden, whoever asks.
+            403 if said.as_deref().is_some_and(|said| said != "Write access denied") => {
+                Error::Unprocessable { request, message }
+            }
             401 | 403 => Error::Denied { request, host, user: self.shared.user.clone(), status },
             // ARI itself answers this way only for a path that no loaded module serves.
             404 if said.as_deref().is_none_or(|said| said == "Resource not found") => {
@@ -237,6 +241,8 @@ impl Http {
             400 if absent => Error::NotFound { request, message },
             409 | 422 if message.contains("not in Stasis") => Error::NotInStasis { request, message },
             409 => Error::Conflict { request, message },
+            // Asterisk 16's way to say that a bridge's id is taken.
+            500 if message.starts_with("Supplying a bridge") => Error::Conflict { request, message },
             412 | 422 => Error::Unprocessable { request, message },
             503 => Error::Unavailable { request, host, message },
             500.. => {
@@ -297,14 +303,17 @@ mod tests {
         for (status, body, expected) in [
             (400, r#"{"message":"Channel not found"}"#, "NotFound"),
             (400, r#"{"message":"Invalid direction specified for spy"}"#, "BadRequest"),
-            (401, r#"{"error":"Authentication required"}"#, "Denied"),
+            (401, r#"{"message":"Authentication required"}"#, "Denied"),
             (403, r#"{"message":"Write access denied"}"#, "Denied"),
+            (403, "<html>Forbidden</html>", "Denied"),
+            (403, r#"{"message":"Unsupported channel type"}"#, "Unprocessable"),
             (404, r#"{"message":"Channel not found"}"#, "NotFound"),
             (404, r#"{"message":"Provided channel was not found"}"#, "NotFound"),
             (404, r#"{"message":"Resource not found"}"#, "NotServed"),
             (404, "<html>Not Found</html>", "NotServed"),
             (409, r#"{"message":"Channel not in Stasis application"}"#, "NotInStasis"),
             (409, r#"{"message":"Bridge with id 'x' already exists"}"#, "Conflict"),
+            (500, r#"{"message":"Supplying a bridge type when updating a bridge is not allowed."}"#, "Conflict"),
             (412, r#"{"message":"Channel in invalid state"}"#, "Unprocessable"),
             (422, r#"{"message":"Channel not in Stasis application"}"#, "NotInStasis"),
             (422, r#"{"message":"Channel not in this bridge"}"#, "Unprocessable"),

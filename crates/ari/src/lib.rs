@@ -28,5 +28,5 @@ pub use error::{Error, RequestLine};
 pub use event::{Event, EventKind};
 pub use http::Http;
 pub use model::{Application, AsteriskInfo, Bridge, BridgeId, Channel, ChannelState, RtpStatistics};
-pub use probe::{ModuleCheck, Probe, probe};
+pub use probe::{Probe, probe};
 pub use request::{DialplanPlace, ExternalMedia, HangupReason, Request, Spy};

@@ -6,36 +6,21 @@ use crate::http::Http;
 use crate::model::BridgeId;
 use crate::request;
 
-/// A module that taps need, and what brings it.
-struct NeededModule {
-    name: &'static str,
-    package: &'static str,
-}
+/// Where all of them come from.
+const PACKAGE: &str = "package asterisk-modules of Debian and Ubuntu";
 
 /// What a tap needs of Asterisk, beyond what answers the question itself.
-const NEEDED: [NeededModule; 7] = [
-    NeededModule { name: "chan_rtp.so", package: "Debian: package asterisk-modules; from source: Channel Drivers" },
-    NeededModule {
-        name: "res_stasis_snoop.so",
-        package: "Debian: package asterisk-modules; from source: Resource Modules",
-    },
-    NeededModule { name: "app_stasis.so", package: "Debian: package asterisk-modules; from source: Applications" },
-    NeededModule {
-        name: "res_ari_channels.so",
-        package: "Debian: package asterisk-modules; from source: Resource Modules",
-    },
-    NeededModule {
-        name: "res_ari_bridges.so",
-        package: "Debian: package asterisk-modules; from source: Resource Modules",
-    },
-    NeededModule {
-        name: "res_ari_events.so",
-        package: "Debian: package asterisk-modules; from source: Resource Modules",
-    },
-    NeededModule {
-        name: "res_http_websocket.so",
-        package: "Debian: package asterisk-modules; from source: Resource Modules",
-    },
+const NEEDED: [&str; 9] = [
+    // The technology of externalMedia; it does not load without the multicast engine.
+    "res_rtp_multicast.so",
+    "chan_rtp.so",
+    "res_rtp_asterisk.so",
+    "res_stasis_snoop.so",
+    "app_stasis.so",
+    "res_ari_channels.so",
+    "res_ari_bridges.so",
+    "res_ari_events.so",
+    "res_http_websocket.so",
 ];
 
 /// What a look at a PBX found.
@@ -47,17 +32,8 @@ pub struct Probe {
     pub system_name: String,
     /// Whether a program has registered the application: if it is not this gateway, the name must be changed in one of them.
     pub app_registered: bool,
-    /// The modules that taps need; all of them run.
-    pub modules: Vec<ModuleCheck>,
-}
-
-/// One module that taps need.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModuleCheck {
-    /// Its file name.
-    pub name: &'static str,
-    /// Whether it is loaded and running.
-    pub running: bool,
+    /// The modules that were found running: all that taps need.
+    pub modules: Vec<&'static str>,
 }
 
 /// Looks at a PBX without changing anything on it. Fails with the first thing that would keep taps from working: not
@@ -65,17 +41,16 @@ pub struct ModuleCheck {
 pub async fn probe(config: &Config) -> Result<Probe, Error> {
     let http = Http::new(config)?;
     let info = http.call(request::asterisk::info()).await?;
-    may_write(&http).await?;
-    let mut modules = Vec::with_capacity(NEEDED.len());
-    for module in &NEEDED {
-        modules.push(check(&http, module).await?);
+    for module in NEEDED {
+        must_run(&http, module).await?;
     }
+    may_write(&http).await?;
     let app_registered = match http.call(request::applications::one(config.app())).await {
         Ok(_) => true,
         Err(error) if error.is_not_found() => false,
         Err(error) => return Err(error),
     };
-    Ok(Probe { version: info.system.version, system_name: info.config.name, app_registered, modules })
+    Ok(Probe { version: info.system.version, system_name: info.config.name, app_registered, modules: NEEDED.to_vec() })
 }
 
 /// A read-only user is refused before Asterisk looks whether the bridge exists.
@@ -86,11 +61,10 @@ async fn may_write(http: &Http) -> Result<(), Error> {
     }
 }
 
-async fn check(http: &Http, module: &NeededModule) -> Result<ModuleCheck, Error> {
-    let missing =
-        || Error::ModuleMissing { host: http.host().to_owned(), module: module.name, package: module.package };
-    match http.call(request::asterisk::module(module.name)).await {
-        Ok(found) if found.is_running() => Ok(ModuleCheck { name: module.name, running: true }),
+async fn must_run(http: &Http, name: &'static str) -> Result<(), Error> {
+    let missing = || Error::ModuleMissing { host: http.host().to_owned(), module: name, package: PACKAGE };
+    match http.call(request::asterisk::module(name)).await {
+        Ok(found) if found.is_running() => Ok(()),
         Ok(_) => Err(missing()),
         Err(error) if error.is_not_found() => Err(missing()),
         Err(error) => Err(error),

@@ -7,6 +7,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
@@ -97,7 +98,7 @@ impl EventSocket {
                 Some(Ok(Message::Close(frame))) => return Err(self.lost(close_reason(frame))),
                 Some(Ok(_)) => {}
                 Some(Err(e)) => return Err(self.lost(read_failure(&e))),
-                None => return Err(self.lost("Asterisk closed the connection".to_owned())),
+                None => return Err(self.lost("the connection is closed".to_owned())),
             }
         }
     }
@@ -170,13 +171,16 @@ fn close_reason(frame: Option<CloseFrame>) -> String {
         Some(frame) if u16::from(frame.code) == 1011 => {
             "Asterisk closed it (1011): raise websocket_write_timeout in ari.conf to 5000".to_owned()
         }
-        Some(frame) => format!("Asterisk closed it ({})", frame.code),
+        Some(frame) => format!("Asterisk closed it ({})", u16::from(frame.code)),
         None => "Asterisk closed it".to_owned(),
     }
 }
 
 fn read_failure(error: &WsError) -> String {
     match error {
+        WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+            "Asterisk, or the network, closed the connection without a word".to_owned()
+        }
         WsError::Capacity(e) => format!("a message is too large: {e}"),
         e => e.to_string(),
     }

@@ -108,7 +108,7 @@ pub fn one(id: &Uniqueid) -> Request<Channel> {
 }
 
 /// Creates a snoop channel with our id that hears `channel` and enters `app`. The channel need not be in Stasis. An id
-/// already taken is answered with 500, not 409.
+/// already taken is a server error (500), as is any other failure.
 pub fn snoop(channel: &Uniqueid, id: &Uniqueid, app: &str, spy: Spy) -> Request<Channel> {
     Request::json(Method::Post, &["channels", channel.as_str(), "snoop", id.as_str()])
         .query("spy", spy)
@@ -116,7 +116,7 @@ pub fn snoop(channel: &Uniqueid, id: &Uniqueid, app: &str, spy: Spy) -> Request<
 }
 
 /// Creates an external media channel (Asterisk 16.6 and later). The answer tells the source address of its RTP:
-/// [`Channel::rtp_source`].
+/// [`Channel::rtp_source`]. An id already taken is a conflict with Asterisk 16, a server error (500) with 22.
 pub fn external_media(media: &ExternalMedia) -> Request<Channel> {
     let mut request = Request::json(Method::Post, &["channels", "externalMedia"])
         .query("channelId", &media.id)
@@ -127,17 +127,20 @@ pub fn external_media(media: &ExternalMedia) -> Request<Channel> {
         .query("connection_type", "client")
         .query("format", media.format)
         .query("direction", "both");
-    request.on_server_error = Some("is chan_rtp.so loaded, and is the range of rtp.conf large enough?");
+    request.on_server_error = Some(
+        "are chan_rtp.so and res_rtp_asterisk.so loaded, is the id free, and is the range of rtp.conf large enough?",
+    );
     if media.variables.is_empty() { request } else { request.with_body(json!({"variables": media.variables})) }
 }
 
-/// The value of a variable or function, such as `CHANNEL(linkedid)`.
+/// The value of a variable or function, such as `CHANNEL(linkedid)`; the channel need not be in Stasis. 404 for a variable
+/// that is not set.
 pub fn variable(id: &Uniqueid, name: &str) -> Request<Variable> {
     Request::json(Method::Get, &["channels", id.as_str(), "variable"]).query("variable", name)
 }
 
 /// Sets a variable or function. In the body, because Asterisk's request line ends at 4,096 bytes. 409 when the channel is
-/// not in Stasis.
+/// not in Stasis. Done by the channel's own thread after the answer: with Asterisk 16 up to 200 ms later (issue #362).
 pub fn set_variable(id: &Uniqueid, name: &str, value: &str) -> Request<()> {
     Request::plain(Method::Post, &["channels", id.as_str(), "variable"])
         .with_body(json!({"variable": name, "value": value}))
@@ -156,7 +159,8 @@ pub fn hangup(id: &Uniqueid, reason: HangupReason) -> Request<()> {
     Request::plain(Method::Delete, &["channels", id.as_str()]).query("reason", reason)
 }
 
-/// The RTP statistics of a channel; 404 where it has none (snoops, Local channels).
+/// The RTP statistics of a channel. Only SIP channels have them: 403 for snoop and Local channels, 403 (16) or 404 (22) for
+/// external media.
 pub fn rtp_statistics(id: &Uniqueid) -> Request<RtpStatistics> {
     Request::json(Method::Get, &["channels", id.as_str(), "rtp_statistics"])
 }

@@ -155,7 +155,9 @@ async fn a_probe_tells_what_is_missing() {
     let running = |name: &str| Answer::Json(200, format!(r#"{{"name":"{name}","status":"Running"}}"#));
     fake.answer(INFO, Answer::Json(200, r#"{"system":{"version":"22.10.1"},"config":{"name":"pbx1"}}"#.into()));
     for module in [
+        "res_rtp_multicast.so",
         "chan_rtp.so",
+        "res_rtp_asterisk.so",
         "res_stasis_snoop.so",
         "app_stasis.so",
         "res_ari_channels.so",
@@ -171,6 +173,11 @@ async fn a_probe_tells_what_is_missing() {
     fake.answer("GET /ari/applications/aimg", Answer::Json(200, r#"{"name":"aimg"}"#.into()));
     assert!(aimg_ari::probe(&fake.config()).await.unwrap().app_registered);
 
+    let write = "DELETE /ari/bridges/aimg-probe";
+    fake.answer(write, Answer::Json(403, r#"{"message":"Write access denied"}"#.into()));
+    let error = aimg_ari::probe(&fake.config()).await.unwrap_err();
+    assert!(matches!(error, Error::Denied { status: 403, .. }), "{error:?}");
+
     let chan_rtp = "GET /ari/asterisk/modules/chan_rtp.so";
     for missing in [
         Answer::Json(404, r#"{"message":"Module could not be found in running modules"}"#.into()),
@@ -181,8 +188,4 @@ async fn a_probe_tells_what_is_missing() {
         assert!(matches!(error, Error::ModuleMissing { module: "chan_rtp.so", .. }), "{error:?}");
         assert!(error.to_string().contains("`load = chan_rtp.so` to its modules.conf"), "{error}");
     }
-
-    fake.answer("DELETE /ari/bridges/aimg-probe", Answer::Json(403, r#"{"message":"Write access denied"}"#.into()));
-    let error = aimg_ari::probe(&fake.config()).await.unwrap_err();
-    assert!(matches!(error, Error::Denied { status: 403, .. }), "{error:?}");
 }
