@@ -15,7 +15,8 @@ rust_wanted() { sed -n 's/^rust-version = "\(.*\)"/\1/p' "$setup_dir/../../Cargo
 
 rust_is_new_enough() {
     local found
-    found="$(cargo --version 2>/dev/null | cut -d ' ' -f 2)"
+    # In the checkout: rustup then answers for the toolchain that rust-toolchain.toml names.
+    found="$(cd "$setup_dir" && cargo --version 2>/dev/null | cut -d ' ' -f 2)" || return
     [[ -n "$found" ]] && printf '%s\n%s\n' "$(rust_wanted)" "$found" | sort --check=quiet --version-sort
 }
 
@@ -29,7 +30,8 @@ enter_cargo() {
 install_rust() {
     rust_is_new_enough && return 0
     if ! command -v rustup >/dev/null; then
-        if [[ -n "$(apt-cache search --names-only '^rustup$' 2>/dev/null)" ]]; then
+        # apt's rustup would remove an installed cargo package, which somebody may need.
+        if [[ -n "$(missing_packages cargo)" && -n "$(apt-cache search --names-only '^rustup$' 2>/dev/null)" ]]; then
             need_apt rustup || return
         else
             logged "installing rustup" install_rustup || return
@@ -38,7 +40,6 @@ install_rust() {
     fi
     logged "installing Rust $(rust_wanted)" rustup toolchain install --profile minimal --component clippy,rustfmt stable ||
         return
-    rustup default stable 2>/dev/null
     rust_is_new_enough || fail "cargo is older than $(rust_wanted): run 'rustup update stable'"
 }
 
