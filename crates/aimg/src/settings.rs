@@ -65,10 +65,6 @@ pub(crate) struct MediaSettings {
 pub(crate) struct Settings {
     /// The installation's secret, if it is not in the key file.
     pub(crate) secret_key: Option<SecretString>,
-    /// Whether to tell more than is fit for production.
-    pub(crate) debug: bool,
-    /// The host names under which the gateway may be addressed over HTTP.
-    pub(crate) allowed_hosts: Vec<String>,
     /// The directory of all that the gateway keeps.
     pub(crate) data_dir: PathBuf,
     /// The SQLite file.
@@ -100,7 +96,8 @@ impl Settings {
 
         let secret_key = reader.read(&table::SECRET_KEY);
         let debug = reader.read(&table::DEBUG);
-        let allowed_hosts = reader.read(&table::ALLOWED_HOSTS);
+        // Checked and shown; there is no HTTP service yet that could look at it.
+        reader.read(&table::ALLOWED_HOSTS);
         read_postgres(&mut reader);
         let data_dir = reader.read(&table::DATA_DIR);
         let database_path = reader.read_or(&table::DATABASE_PATH, data_dir.join("aimg.db").display());
@@ -118,8 +115,6 @@ impl Settings {
         let (rows, strangers) = reader.finish()?;
         Ok(Self {
             secret_key,
-            debug,
-            allowed_hosts,
             data_dir,
             database_path,
             spool_dir,

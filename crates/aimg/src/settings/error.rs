@@ -16,6 +16,7 @@ impl SettingsError {
     }
 
     /// At least one, in the order in which they were met.
+    #[cfg(test)]
     pub(crate) fn problems(&self) -> &[Problem] {
         &self.problems
     }

@@ -38,7 +38,7 @@ pub(super) fn secret(text: &str) -> Option<Option<SecretString>> {
     Some((!text.is_empty()).then(|| SecretString::from(text)))
 }
 
-/// Hosts between commas: names, addresses, or a name with a dot in front for its subdomains.
+/// Hosts between commas: names, addresses, a name with a dot in front for its subdomains, or `*` for all.
 pub(super) fn hosts(text: &str) -> Option<Vec<String>> {
     let is_host = |host: &&str| {
         let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']' | b'_');
