@@ -178,3 +178,26 @@ impl CallEventKind {
         }
     }
 }
+
+impl fmt::Display for CallEventKind {
+    /// For people: no numbers and names of parties, so that it may be logged.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::State { state } => write!(f, "{state}"),
+            Self::LegJoined { channel } => write!(f, "channel {channel} joined"),
+            Self::LegLeft { channel, cause } => write!(f, "channel {channel} left (cause {cause})"),
+            Self::HookEntered => f.write_str("waits in the hook for its capture"),
+            Self::HookReleased { ready: true } => f.write_str("goes on, both directions are flowing"),
+            Self::HookReleased { ready: false } => f.write_str("goes on without waiting for its capture"),
+            Self::TapRequested { part } => write!(f, "capture {part} asked of Asterisk"),
+            Self::FlowStarted { direction, .. } => write!(f, "first packet of the {direction}"),
+            Self::TapFailed { reason } => write!(f, "capture failed: {reason}"),
+            Self::Adopted { part } => write!(f, "found alive after a restart, captured as part {part}"),
+            Self::Lost { reason: FailReason::PbxRestarted } => f.write_str("lost: Asterisk went down"),
+            Self::Lost { reason: FailReason::GoneWhileAway } => f.write_str("lost: it ended while nobody looked"),
+            Self::RecordingReady { part, complete: true } => write!(f, "recording {part} ready, complete"),
+            Self::RecordingReady { part, .. } => write!(f, "recording {part} ready, not complete"),
+            Self::RecordingFailed { part, reason } => write!(f, "recording {part} failed: {reason}"),
+        }
+    }
+}

@@ -12,6 +12,7 @@ use std::time::Duration;
 use aimg_core::{Codec, Direction, FlowId, SessionId, SessionRow, Timestamp};
 use aimg_media::{Clock, FlowSpec, Media};
 use aimg_recording::{Finished, Manifest, PartDir};
+use aimg_rtp::Ledger;
 use aimg_session::Input;
 use aimg_store::{Change, RecordingRow};
 use tokio::sync::{Semaphore, mpsc};
@@ -110,7 +111,8 @@ async fn run(studio: Studio, mut manifest: Manifest, inbox: Inbox, mut orders: m
     }
     keep(&manifest, &dir).await;
     attend(&studio, &mut manifest, &dir, &mut orders).await;
-    close(&studio, session, part).await;
+    let ledgers = close(&studio, session, part).await;
+    studio.journal.push(live_change(&manifest, ledgers));
     keep(&manifest, &dir).await;
     let result = finish(&studio, &manifest, dir).await;
     studio.routes.remove(session);
@@ -162,26 +164,33 @@ async fn attend(studio: &Studio, manifest: &mut Manifest, dir: &PartDir, orders:
                 None => return,
             },
             _ = live.tick() => {
-                let ledger = |direction| {
+                let ledgers = Direction::BOTH.map(|direction| {
                     let flow = FlowId { session: manifest.session, part: manifest.part, direction };
                     studio.media.flow(flow).map(|snapshot| snapshot.ledger)
-                };
-                let ledgers = serde_json::json!({
-                    "part": manifest.part,
-                    "caller": ledger(Direction::Caller),
-                    "callee": ledger(Direction::Callee),
                 });
-                studio.journal.push(Change::Live { tenant: manifest.tenant, session: manifest.session, ledgers });
+                studio.journal.push(live_change(manifest, ledgers));
             }
         }
     }
 }
 
-async fn close(studio: &Studio, session: SessionId, part: u16) {
-    for direction in Direction::BOTH {
-        // A flow that is not open is closed already.
-        let _ = studio.media.close(FlowId { session, part, direction }).await;
-    }
+fn live_change(manifest: &Manifest, [caller, callee]: [Option<Ledger>; 2]) -> Change {
+    let ledgers = serde_json::json!({ "part": manifest.part, "caller": caller, "callee": callee });
+    Change::Live { tenant: manifest.tenant, session: manifest.session, ledgers }
+}
+
+/// Closes both flows; their last ledgers, where they were open.
+async fn close(studio: &Studio, session: SessionId, part: u16) -> [Option<Ledger>; 2] {
+    let close = |direction| studio.media.close(FlowId { session, part, direction });
+    let (caller, callee) = tokio::join!(close(Direction::Caller), close(Direction::Callee));
+    [caller, callee].map(|closed| match closed {
+        Ok(closed) => Some(closed.ledger),
+        Err(aimg_media::Error::UnknownFlow { .. }) => None,
+        Err(error) => {
+            tracing::error!(session.id = %session, %error, "a flow did not close cleanly, what it received is kept");
+            None
+        }
+    })
 }
 
 /// Writes the manifest. Should that fail, the recording is still made, from what the spool itself tells.
@@ -190,7 +199,9 @@ async fn keep(manifest: &Manifest, dir: &PartDir) {
     let session = manifest.session;
     match tokio::task::spawn_blocking(move || manifest.store(&dir)).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(session.id = %session, %error, "the manifest of a capture could not be written"),
+        Ok(Err(error)) => {
+            tracing::error!(session.id = %session, %error, "the manifest of a capture could not be written")
+        }
         Err(error) => tracing::error!(session.id = %session, %error, "writing a manifest broke off"),
     }
 }

@@ -67,7 +67,17 @@ impl Gateway {
             finishing: Arc::new(Semaphore::new(FINISHING_MAX)),
         };
         let left = Left::find(&studio)?;
-        Ok(Self { config, store, studio, left, links: HashMap::new(), unusable: HashSet::new(), id_seed, writer, _lock: lock })
+        Ok(Self {
+            config,
+            store,
+            studio,
+            left,
+            links: HashMap::new(),
+            unusable: HashSet::new(),
+            id_seed,
+            writer,
+            _lock: lock,
+        })
     }
 
     /// The addresses that Asterisk sends audio to, one a shard.
@@ -109,8 +119,13 @@ impl Gateway {
         let counts = studio.journal.counts();
         drop(studio);
         let _ = writer.await;
-        tracing::info!(rows.written = counts.written, rows.overflowed = counts.overflowed, rows.refused = counts.refused,
-            rows.retried = counts.retried, "stopped");
+        tracing::info!(
+            rows.written = counts.written,
+            rows.overflowed = counts.overflowed,
+            rows.refused = counts.refused,
+            rows.retried = counts.retried,
+            "stopped"
+        );
         end
     }
 
@@ -177,7 +192,7 @@ impl Gateway {
             captures: Captures::new(self.studio.clone(), pbx.codec, inbox.clone()),
             inbox: (inbox, inputs),
             journal: self.studio.journal.clone(),
-            clock: self.studio.clock.clone(),
+            clock: self.studio.clock,
             report,
             drain_timeout: self.config.drain_timeout,
             pbx,

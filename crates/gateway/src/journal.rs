@@ -66,7 +66,10 @@ impl Journal {
         if self.entries.try_send(Entry { change, written: None }).is_err()
             && self.counters.overflowed.fetch_add(1, Ordering::Relaxed).is_power_of_two()
         {
-            tracing::error!(waiting = JOURNAL_CHANGES_MAX, "the store has been away too long: rows about calls are being lost");
+            tracing::error!(
+                waiting = JOURNAL_CHANGES_MAX,
+                "the store has been away too long: rows about calls are being lost"
+            );
         }
     }
 

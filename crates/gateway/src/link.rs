@@ -203,7 +203,8 @@ impl Desk {
             let side = side(report);
             was = side.clone();
             let never_up = matches!(was, LinkState::Connecting | LinkState::Refused(_));
-            *side = if refused && never_up { LinkState::Refused(reason.clone()) } else { LinkState::Down(reason.clone()) };
+            *side =
+                if refused && never_up { LinkState::Refused(reason.clone()) } else { LinkState::Down(reason.clone()) };
         });
         if !matches!(&was, LinkState::Down(before) | LinkState::Refused(before) if *before == reason) {
             tracing::warn!(pbx.id = %self.pbx.id, pbx = self.pbx.name, reason, "{which} is down");
@@ -242,7 +243,7 @@ impl Desk {
             Command::SaveLeg(row) => self.journal.push(Change::Leg(row)),
             Command::Emit(event) => {
                 tracing::info!(tenant.id = %event.tenant, pbx.id = %event.pbx, session.id = %event.session,
-                    event = event.kind.name(), "call");
+                    event = event.kind.name(), "{}", event.kind);
                 self.journal.push(Change::Event(event));
             }
         }

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use aimg_core::{CallDirection, CallEvent, CallEventKind, CallState, NodeId, PbxId, SessionId, SessionRow, TenantScope, Uniqueid};
+use aimg_core::{
+    CallDirection, CallEvent, CallEventKind, CallState, NodeId, PbxId, SessionId, SessionRow, TenantScope, Uniqueid,
+};
 use aimg_recording::{Certificate, Finished, PartDir};
 use aimg_session::KnownCall;
 use aimg_store::{Change, Store};

@@ -91,7 +91,7 @@ struct Call {
 impl Call {
     /// From the manifest, or else from the header of a spool.
     fn known(part: &PartDir, spools: &[Spool; 2]) -> Result<Self, Error> {
-        const STOPPED: &str = "the gateway was stopped while capturing; everything received before is here";
+        const STOPPED: &str = "the capture ended before the call did; everything received before is here";
         let problem = match Manifest::load(part) {
             Ok(Some(m)) => {
                 let mut reasons = Vec::new();

@@ -153,7 +153,7 @@ impl Call {
         self.emit(now, CallEventKind::LegLeft { channel: channel.clone(), cause }, out);
         if *channel == self.record.uniqueid {
             self.record.hangup_cause = Some(cause);
-            self.stop_capture(now, out);
+            self.stop_capture(now, true, out);
         }
         if self.live_legs().next().is_none() {
             self.finish(now, CallState::Ended, out);
@@ -172,7 +172,8 @@ impl Call {
         self.emit(now, CallEventKind::Lost { reason }, out);
         match reason {
             FailReason::PbxRestarted => {
-                self.taps.iter_mut().for_each(|t| t.pbx_died(now, out));
+                self.taps.iter_mut().for_each(|t| t.pbx_died(out));
+                self.stop_capture(now, false, out);
                 self.finish(now, CallState::Failed, out);
             }
             FailReason::GoneWhileAway => self.finish(now, CallState::Ended, out),
@@ -258,7 +259,8 @@ impl Call {
                 }
             }
             TapStep::Broken(why) => {
-                tap.close(now, false, out);
+                // The audio of a call that is being hung up ends here too, but its end is told by its hangup.
+                tap.close(out);
                 self.broken = Some((why, now + BREAK_GRACE));
                 self.release_hooks(now, false, out);
             }
@@ -305,20 +307,21 @@ impl Call {
         for channel in due {
             self.release(now, &channel, false, out);
         }
-        match self.broken.take_if(|(_, at)| *at <= now) {
-            Some((reason, _)) if !self.record.state.is_over() => {
-                self.emit(now, CallEventKind::TapFailed { reason }, out);
-                true
-            }
-            _ => false,
+        let Some((reason, _)) = self.broken.take_if(|(_, at)| *at <= now) else { return false };
+        for tap in self.taps.iter_mut().filter(|t| t.is_closing()) {
+            tap.end_capture(now, false, out);
         }
+        self.emit(now, CallEventKind::TapFailed { reason }, out);
+        true
     }
 
     /// Takes every capture down and lets the call go on.
-    pub(crate) fn stop_capture(&mut self, now: Timestamp, out: &mut Vec<Command>) {
+    pub(crate) fn stop_capture(&mut self, now: Timestamp, call_over: bool, out: &mut Vec<Command>) {
         self.broken = None;
-        let call_over = !self.live_legs().any(|l| *l == self.record.uniqueid);
-        self.taps.iter_mut().for_each(|t| t.close(now, call_over, out));
+        for tap in &mut self.taps {
+            tap.close(out);
+            tap.end_capture(now, call_over, out);
+        }
         self.forget_closed_taps();
         self.release_hooks(now, false, out);
     }
@@ -326,7 +329,7 @@ impl Call {
     fn finish(&mut self, now: Timestamp, state: CallState, out: &mut Vec<Command>) {
         self.record.ended_at = Some(now);
         self.advance(now, state, out);
-        self.stop_capture(now, out);
+        self.stop_capture(now, true, out);
         self.hooks.clear();
     }
 

@@ -150,7 +150,7 @@ impl Switchboard {
             }
             Input::Stop => {
                 self.stopping = true;
-                self.calls.values_mut().for_each(|c| c.stop_capture(now, &mut out));
+                self.calls.values_mut().for_each(|c| c.stop_capture(now, false, &mut out));
             }
             Input::Tick => self.tick(now, &mut out),
         }

@@ -83,6 +83,19 @@ enum Phase {
     Closing,
 }
 
+/// Where the two flows of a tap stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flows {
+    /// Being opened; if they were to end meanwhile, why: see [`Tap::end_capture`].
+    Opening { then_end: Option<bool> },
+    /// Open.
+    Open,
+    /// Being closed, and their recording finished.
+    Ending,
+    /// Closed, or never opened.
+    Closed,
+}
+
 /// What a step of a tap means to its session.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum TapStep {
@@ -103,12 +116,7 @@ pub(crate) struct Tap {
     target: Uniqueid,
     phase: Phase,
     sides: [Side; 2],
-    /// The flows are open or being opened: `CaptureClosed` has not come.
-    capture_open: bool,
-    /// `EndCapture` was commanded.
-    end_commanded: bool,
-    /// It is closed because the tapped channel is gone, not because something broke or the gateway stops.
-    call_over: bool,
+    flows: Flows,
 }
 
 impl Tap {
@@ -121,9 +129,7 @@ impl Tap {
             target,
             phase: Phase::Opening,
             sides: [Side::default(); 2],
-            capture_open: true,
-            end_commanded: false,
-            call_over: false,
+            flows: Flows::Opening { then_end: None },
         }
     }
 
@@ -141,7 +147,7 @@ impl Tap {
     pub(crate) fn is_closed(&self) -> bool {
         let gone = |o: Object| matches!(o, Object::Absent | Object::Gone);
         self.is_closing()
-            && !self.capture_open
+            && self.flows == Flows::Closed
             && self.sides.iter().all(|s| gone(s.bridge) && gone(s.snoop) && gone(s.media))
     }
 
@@ -168,12 +174,16 @@ impl Tap {
         let addresses = match result {
             Ok(addresses) => addresses,
             Err(why) => {
-                self.capture_open = false;
+                self.flows = Flows::Closed;
                 return self.broken(why);
             }
         };
+        if let Flows::Opening { then_end } = std::mem::replace(&mut self.flows, Flows::Open)
+            && let Some(call_over) = then_end
+        {
+            self.end_capture(now, call_over, out);
+        }
         if self.is_closing() {
-            self.end_capture(now, out);
             return TapStep::Quiet;
         }
         self.phase = Phase::Attaching { until: now + ATTACH_TIME_MAX };
@@ -318,18 +328,12 @@ impl Tap {
         }
     }
 
-    /// Takes everything down; what is being created goes when its reply has come.
-    pub(crate) fn close(&mut self, now: Timestamp, call_over: bool, out: &mut Vec<Command>) {
+    /// Takes everything in Asterisk down; what is being created goes when its reply has come.
+    pub(crate) fn close(&mut self, out: &mut Vec<Command>) {
         if self.is_closing() {
             return;
         }
-        self.call_over = call_over;
-        let opened = self.phase != Phase::Opening;
         self.phase = Phase::Closing;
-        // The flows first: the last packets are in our sockets already.
-        if opened {
-            self.end_capture(now, out);
-        }
         for what in MintedWhat::ALL {
             if *self.object(what) == Object::There {
                 self.remove(what, out);
@@ -337,20 +341,33 @@ impl Tap {
         }
     }
 
+    /// Ends the capture of a tap that is closed: because the tapped channel is gone (`call_over`), or because something
+    /// broke or the gateway stops.
+    pub(crate) fn end_capture(&mut self, now: Timestamp, call_over: bool, out: &mut Vec<Command>) {
+        match &mut self.flows {
+            Flows::Opening { then_end } => *then_end = Some(call_over),
+            Flows::Open => {
+                self.flows = Flows::Ending;
+                out.push(Command::EndCapture { session: self.session, part: self.part, at: now, call_over });
+            }
+            Flows::Ending | Flows::Closed => {}
+        }
+    }
+
     /// Both flows are closed.
     pub(crate) fn capture_closed(&mut self) {
-        self.capture_open = false;
+        self.flows = Flows::Closed;
     }
 
     /// Everything of this PBX died with it: only the flows are left to close.
-    pub(crate) fn pbx_died(&mut self, now: Timestamp, out: &mut Vec<Command>) {
+    pub(crate) fn pbx_died(&mut self, out: &mut Vec<Command>) {
         for what in MintedWhat::ALL {
             let object = self.object(what);
             if *object != Object::Absent {
                 *object = Object::Gone;
             }
         }
-        self.close(now, false, out);
+        self.close(out);
     }
 
     /// Whether the tap still answers for this object: it exists, or a request about it is under way.
@@ -358,18 +375,6 @@ impl Tap {
         let mut side = self.sides[id.what.direction().index()];
         let object = *side.object(id.what);
         id.part == self.part && !matches!(object, Object::Absent | Object::Gone)
-    }
-
-    fn end_capture(&mut self, now: Timestamp, out: &mut Vec<Command>) {
-        if self.capture_open && !self.end_commanded {
-            self.end_commanded = true;
-            out.push(Command::EndCapture {
-                session: self.session,
-                part: self.part,
-                at: now,
-                call_over: self.call_over,
-            });
-        }
     }
 
     fn join_if_ready(&mut self, direction: Direction, out: &mut Vec<Command>) -> TapStep {

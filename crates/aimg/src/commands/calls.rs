@@ -30,7 +30,9 @@ async fn watch(store: &Store, output: Output, filter: SessionFilter) -> anyhow::
     loop {
         let calls = store.sessions(TenantScope::Operator, filter).await?;
         // Home, then clear to the end of the screen: no flicker, and nothing of the last picture stays.
-        output.print(&calls, |calls| format!("\x1b[H\x1b[J{}\n\n{} calls; Ctrl-C ends", shown(calls, now()), calls.len()))?;
+        output.print(&calls, |calls| {
+            format!("\x1b[H\x1b[J{}\n\n{} calls; Ctrl-C ends", shown(calls, now()), calls.len())
+        })?;
         tokio::time::sleep(REDRAW_EVERY).await;
     }
 }

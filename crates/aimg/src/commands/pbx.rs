@@ -62,7 +62,9 @@ fn secret(given: Option<SecretString>, what: &str, variable: &str) -> anyhow::Re
     io::stdin().lock().read_line(&mut line).context("standard input")?;
     let line = line.trim_end_matches(['\r', '\n']);
     if line.is_empty() {
-        return Err(Usage(format!("the {what} is missing: set {variable}, or write it on a line of standard input")).into());
+        return Err(
+            Usage(format!("the {what} is missing: set {variable}, or write it on a line of standard input")).into()
+        );
     }
     Ok(SecretString::from(line))
 }
@@ -75,7 +77,15 @@ async fn list(settings: &Settings, output: Output) -> anyhow::Result<()> {
         let rows = pbxs.iter().map(|p| {
             let tenant = tenants.iter().find(|t| t.id == p.tenant).map_or_else(String::new, |t| t.name.clone());
             let ami = format!("{}:{}", p.host, p.ami_port);
-            [p.name.clone(), tenant, ami, p.ari_url.clone(), p.ari_app.clone(), p.tap_mode.to_string(), p.codec.to_string()]
+            [
+                p.name.clone(),
+                tenant,
+                ami,
+                p.ari_url.clone(),
+                p.ari_app.clone(),
+                p.tap_mode.to_string(),
+                p.codec.to_string(),
+            ]
         });
         table(["PBX", "TENANT", "AMI", "ARI", "APP", "TAP", "CODEC"], rows)
     })

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use aimg_core::{CallEventKind, TenantScope, Timestamp};
+use aimg_core::{TenantScope, Timestamp};
 use aimg_recording::Certificate;
 use aimg_store::SessionDetail;
 
@@ -22,7 +22,8 @@ fn shown(detail: &SessionDetail, settings: &Settings) -> String {
     let row = &detail.session.row;
     let from = row.caller_number.as_deref().unwrap_or("unknown");
     let to = row.dialled_number.as_deref().unwrap_or("unknown");
-    let mut text = format!("session {}: {} call from {from} to {to}, {}\n", row.id, row.call_direction.name(), row.state);
+    let mut text =
+        format!("session {}: {} call from {from} to {to}, {}\n", row.id, row.call_direction.name(), row.state);
     let _ = writeln!(text, "  detected {}, {}", row.started_at, answered(row.started_at, row.answered_at));
 
     let legs = detail.legs.iter().map(|l| {
@@ -32,7 +33,7 @@ fn shown(detail: &SessionDetail, settings: &Settings) -> String {
     });
     let _ = writeln!(text, "\n{}", table(["LEG", "UNIQUEID", "JOINED", "LEFT", "CAUSE"], legs));
 
-    let events = detail.events.iter().map(|e| [after(row.started_at, e.at), in_words(&e.kind)]);
+    let events = detail.events.iter().map(|e| [after(row.started_at, e.at), e.kind.to_string()]);
     let _ = writeln!(text, "\n{}", table(["AFTER", "EVENT"], events));
 
     for recording in &detail.recordings {
@@ -57,23 +58,4 @@ fn answered(started: Timestamp, answered: Option<Timestamp>) -> String {
 
 fn after(start: Timestamp, at: Timestamp) -> String {
     format!("{:.3} s", at.since(start).as_secs_f64())
-}
-
-fn in_words(kind: &CallEventKind) -> String {
-    match kind {
-        CallEventKind::State { state } => state.to_string(),
-        CallEventKind::LegJoined { channel } => format!("channel {channel} joined"),
-        CallEventKind::LegLeft { channel, cause } => format!("channel {channel} left (cause {cause})"),
-        CallEventKind::HookEntered => "waits in the hook for its capture".to_owned(),
-        CallEventKind::HookReleased { ready: true } => "goes on, both directions are flowing".to_owned(),
-        CallEventKind::HookReleased { ready: false } => "goes on without waiting any longer".to_owned(),
-        CallEventKind::TapRequested { part } => format!("capture {part} asked of Asterisk"),
-        CallEventKind::FlowStarted { direction, .. } => format!("first packet of the {direction}"),
-        CallEventKind::TapFailed { reason } => format!("capture failed: {reason}"),
-        CallEventKind::Adopted { part } => format!("found alive after a restart, captured as part {part}"),
-        CallEventKind::Lost { .. } => "ended unseen".to_owned(),
-        CallEventKind::RecordingReady { complete: true, .. } => "recording ready, complete".to_owned(),
-        CallEventKind::RecordingReady { .. } => "recording ready, not complete".to_owned(),
-        CallEventKind::RecordingFailed { reason, .. } => format!("recording failed: {reason}"),
-    }
 }

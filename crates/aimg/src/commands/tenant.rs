@@ -12,7 +12,9 @@ pub(crate) async fn run(settings: &Settings, output: Output, command: Tenant) ->
     match command {
         Tenant::Add { name, capture } => {
             let tenant = store.add_tenant(TenantScope::Operator, &name, capture.to_string().into()).await?;
-            output.print(&tenant, |t| format!("tenant {} added, captures {capture}; next: aimg pbx add NAME --tenant {}", t.name, t.name))
+            output.print(&tenant, |t| {
+                format!("tenant {} added, captures {capture}; next: aimg pbx add NAME --tenant {}", t.name, t.name)
+            })
         }
         Tenant::List => {
             let tenants = store.tenants(TenantScope::Operator).await?;

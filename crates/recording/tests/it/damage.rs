@@ -35,7 +35,7 @@ fn a_killed_gateway_leaves_everything_it_received() {
     });
     let certificate = capture.finish().certificate;
     assert!(!certificate.complete);
-    assert_eq!(certificate.reasons, ["the gateway was stopped while capturing; everything received before is here"]);
+    assert_eq!(certificate.reasons, ["the capture ended before the call did; everything received before is here"]);
     assert_eq!((certificate.caller.ledger.received, certificate.callee.ledger.received), (29, 30));
 }
 

@@ -26,6 +26,7 @@ fn a_call_is_tapped_answered_captured_and_ended() {
     assert_eq!(w.states(), [Detected, Ringing, Answered, Capturing, Ended]);
     assert_eq!(w.sessions.len(), 1, "the second channel is a leg, not a call");
     assert!(!w.kinds().contains(&"tap_failed"), "{:?}", w.kinds());
+    assert_eq!(w.ended, [(0, true)]);
     w.assert_nothing_left();
 }
 
@@ -78,6 +79,22 @@ fn a_tap_that_breaks_in_the_middle_is_replaced_by_another_part() {
     assert_eq!(w.objects.len(), 6, "only the second part's objects: {:?}", w.objects);
     w.hangup("1.1");
     w.settle(Duration::from_secs(1));
+    assert_eq!(w.ended, [(0, false), (1, true)]);
+    w.assert_nothing_left();
+}
+
+#[test]
+fn a_hangup_that_ari_tells_first_is_no_failure() {
+    let mut w = World::new(config(TapMode::Ami, "all"), InOrder);
+    w.channel("1.1", "1.1", "a");
+    w.settle(Duration::ZERO);
+    let snoop = w.tap_id(0, MintedWhat::Snoop(BOTH[0])).to_string();
+    w.object_dies(&snoop);
+    w.settle(Duration::from_millis(100));
+    w.hangup("1.1");
+    w.settle(Duration::from_secs(1));
+    assert!(!w.kinds().contains(&"tap_failed"), "{:?}", w.kinds());
+    assert_eq!((w.begun.len(), w.ended.as_slice()), (1, &[(0, true)][..]));
     w.assert_nothing_left();
 }
 

@@ -62,6 +62,8 @@ pub(crate) struct World<C> {
     pub(crate) open: BTreeSet<(SessionId, u16)>,
     pub(crate) begun: Vec<(SessionRow, u16, bool)>,
     expecting: BTreeSet<FlowId>,
+    /// Captures that were ended, and whether because their call was.
+    pub(crate) ended: Vec<(u16, bool)>,
     pub(crate) events: Vec<CallEvent>,
     pub(crate) sessions: BTreeMap<SessionId, SessionRow>,
 }
@@ -85,6 +87,7 @@ impl<C: Choice> World<C> {
             open: BTreeSet::new(),
             begun: Vec::new(),
             expecting: BTreeSet::new(),
+            ended: Vec::new(),
             events: Vec::new(),
             sessions: BTreeMap::new(),
         }
@@ -117,7 +120,8 @@ impl<C: Choice> World<C> {
             Command::CaptureAnswered { session, part, .. } => {
                 assert!(self.begun.iter().any(|(r, p, _)| (r.id, *p) == (session, part)));
             }
-            Command::EndCapture { session, part, .. } => {
+            Command::EndCapture { session, part, call_over, .. } => {
+                self.ended.push((part, call_over));
                 assert!(self.open.remove(&(session, part)), "a capture is ended once, and only when it was begun");
                 self.loose.push(Input::CaptureClosed { session, part, result: Ok(true) });
             }
