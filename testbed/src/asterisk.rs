@@ -2,15 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use serde::Serialize;
-use tempfile::TempDir;
 
 use crate::config::{self, Config, Ports};
 use crate::guarded::{Guarded, Rights, Signal, last_lines};
-use crate::privilege::{as_root, is_root};
+use crate::privilege::as_root;
+use crate::workdir::WorkDir;
 use crate::{Error, PortBlock, Root, Speech, Version, boot, wait_until};
 
 /// What runs in the private mount namespace before Asterisk takes the process over: $1 the root, $2 the instance's
@@ -106,14 +105,14 @@ pub struct Bridge {
 /// A running Asterisk with its own ports and directories. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Asterisk {
-    // Killed before its directory goes away.
+    // In this order: the process ends, its directory goes, its ports are free.
     process: Guarded,
+    dir: WorkDir,
+    _block: PortBlock,
     version: Version,
     root: Root,
     access: Access,
     ports: Ports,
-    _block: PortBlock,
-    dir: InstanceDir,
 }
 
 impl Asterisk {
@@ -122,7 +121,10 @@ impl Asterisk {
         let root = Root::of(version)?;
         let block = PortBlock::reserve(config::PORTS)?;
         let ports = Ports::of(&block);
-        let dir = InstanceDir::create()?;
+        let dir = WorkDir::of(&block)?;
+        for name in DIRS {
+            fs::create_dir(dir.path().join(name)).map_err(Error::io("cannot make a directory for an Asterisk"))?;
+        }
         let access = Access {
             host: "127.0.0.1".to_owned(),
             ami_port: ports.ami,
@@ -149,7 +151,7 @@ impl Asterisk {
         // The suffix is how Asterisk knows raw µ-law.
         speech.write_ulaw(&dir.path().join("sounds/callee.ulaw"))?;
         let process = spawn(version, &root, dir.path())?;
-        let mut asterisk = Self { process, version, root, access, ports, _block: block, dir };
+        let mut asterisk = Self { process, dir, _block: block, version, root, access, ports };
         asterisk.wait_until_up()?;
         Ok(asterisk)
     }
@@ -272,33 +274,6 @@ fn spawn(version: Version, root: &Root, dir: &Path) -> Result<Guarded, Error> {
     let command = ["unshare", "--mount", "sh", "-c", ENTER, "enter"].map(Path::new);
     let command = command.into_iter().chain([root.path(), dir, Path::new("-f")]);
     Guarded::spawn(format!("Asterisk {version}"), Rights::Root, command, &dir.join("log/console"))
-}
-
-/// The instance's own directory, with what Asterisk, as root, has written into it.
-#[derive(Debug)]
-struct InstanceDir(TempDir);
-
-impl InstanceDir {
-    fn create() -> Result<Self, Error> {
-        let failed = || Error::io("cannot make a directory for an Asterisk");
-        let dir = tempfile::Builder::new().prefix("aimg-asterisk-").tempdir().map_err(failed())?;
-        DIRS.iter().try_for_each(|name| fs::create_dir(dir.path().join(name))).map_err(failed())?;
-        Ok(Self(dir))
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for InstanceDir {
-    fn drop(&mut self) {
-        // Directories that root has made inside are not ours to remove; what stays behind is a temporary directory.
-        if !is_root() {
-            let mut remove: Command = as_root("rm");
-            let _ = remove.arg("-rf").arg(self.path()).status();
-        }
-    }
 }
 
 /// Channel!Context!Exten!Priority!State!Application!Data!…!Uniqueid; nothing in between has a `!` in our dialplan.

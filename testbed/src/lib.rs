@@ -22,6 +22,7 @@ mod scenario;
 mod sipp;
 mod speech;
 mod wait;
+mod workdir;
 
 pub use asterisk::{Access, Asterisk, Bridge, Channel, Options};
 pub use capture::{Capture, Captured};

@@ -4,9 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use tempfile::TempDir;
-
 use crate::guarded::{Guarded, Rights, last_lines};
+use crate::workdir::WorkDir;
 use crate::{Error, PortBlock, Speech, wait_until};
 
 /// Ports before the first one for RTP: SIP itself and room to keep RTP's even.
@@ -45,10 +44,11 @@ impl Outcome {
 /// A SIPp process. It ends when this is dropped, without hanging anything up.
 #[derive(Debug)]
 pub struct Sipp {
+    // In this order: the process ends, its directory goes, its ports are free.
     process: Guarded,
-    what: &'static str,
+    dir: WorkDir,
     ports: PortBlock,
-    dir: TempDir,
+    what: &'static str,
 }
 
 impl Sipp {
@@ -62,7 +62,7 @@ impl Sipp {
     ) -> Result<Self, Error> {
         // Each call's audio has an even port of its own; RTP's calls come and go, so half as many again.
         let ports = PortBlock::reserve(RTP_OFFSET + 3 * calls)?;
-        let dir = tempfile::Builder::new().prefix("aimg-sipp-").tempdir().map_err(Error::io("cannot run SIPp"))?;
+        let dir = WorkDir::of(&ports)?;
         let file = |name: &str| dir.path().join(name);
         speech.write_ulaw(&file("speech.ul"))?;
         let scenario = scenario.replace("{{speech}}", &file("speech.ul").to_string_lossy());
@@ -80,7 +80,7 @@ impl Sipp {
             .chain(arguments.iter().cloned())
             .collect::<Vec<_>>();
         let process = Guarded::spawn(format!("the {what}'s SIPp"), Rights::Own, command, &file("screen"))?;
-        let mut sipp = Self { process, what, ports, dir };
+        let mut sipp = Self { process, dir, ports, what };
         sipp.wait_until_listening()?;
         Ok(sipp)
     }
