@@ -116,7 +116,7 @@ async fn test(settings: &Settings, output: Output, name: &str) -> anyhow::Result
         ari: pbx.ari_url,
         app: pbx.ari_app,
         app_registered: ari.app_registered,
-        modules: ari.modules.iter().filter(|m| m.running).map(|m| m.name).collect(),
+        modules: ari.modules.to_vec(),
     };
     output.print(&tested, |t| {
         let app = if t.app_registered {

@@ -27,6 +27,7 @@ pub(super) struct About {
     /// Which values it takes, as the end of "allowed: …".
     pub(super) allowed: &'static str,
     /// What it does, as a sentence of Markdown.
+    #[cfg_attr(not(test), expect(dead_code, reason = "docs/configuration.md is made from it, by a test"))]
     pub(super) help: &'static str,
     /// Whether its value is never shown.
     pub(super) secret: bool,
@@ -40,7 +41,9 @@ pub(super) enum Fallback {
     /// Nothing.
     Unset,
     /// A value that depends on other settings, described.
-    Derived(&'static str),
+    Derived(
+        #[cfg_attr(not(test), expect(dead_code, reason = "docs/configuration.md is made from it, by a test"))] &'static str,
+    ),
 }
 
 /// The log's filter without DEBUG.
