@@ -42,7 +42,8 @@ pub(super) enum Fallback {
     Unset,
     /// A value that depends on other settings, described.
     Derived(
-        #[cfg_attr(not(test), expect(dead_code, reason = "docs/configuration.md is made from it, by a test"))] &'static str,
+        #[cfg_attr(not(test), expect(dead_code, reason = "docs/configuration.md is made from it, by a test"))]
+        &'static str,
     ),
 }
 
