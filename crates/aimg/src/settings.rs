@@ -73,8 +73,8 @@ pub(crate) struct Settings {
     pub(crate) spool_dir: PathBuf,
     /// The directory of finished recordings.
     pub(crate) recordings_dir: PathBuf,
-    /// This node's name.
-    pub(crate) node: NodeId,
+    /// This node's name, if it is not the one in the data directory.
+    pub(crate) node: Option<NodeId>,
     /// The media plane.
     pub(crate) media: MediaSettings,
     /// The log.

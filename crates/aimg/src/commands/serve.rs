@@ -30,8 +30,9 @@ struct Ready {
 pub(crate) async fn run(settings: Settings, output: Output) -> anyhow::Result<()> {
     init_log(&settings);
     let store = open_store(&settings).await?;
+    let node = settings.node.clone().map_or_else(|| crate::node::name(&settings.data_dir), Ok)?;
     let config = Config {
-        node: settings.node.clone(),
+        node: node.clone(),
         spool_dir: settings.spool_dir.clone(),
         recordings_dir: settings.recordings_dir.clone(),
         media: media_config(&settings),
@@ -43,7 +44,7 @@ pub(crate) async fn run(settings: Settings, output: Output) -> anyhow::Result<()
     let gateway = Gateway::start(config, store, rand::random()).await?;
     let ready = Ready {
         event: "ready",
-        node: settings.node.to_string(),
+        node: node.to_string(),
         audio: gateway.media_addresses(),
         database: settings.database_path.display().to_string(),
     };

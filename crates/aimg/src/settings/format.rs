@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use aimg_core::NodeId;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
@@ -36,6 +37,11 @@ pub(super) fn text(text: &str) -> Option<String> {
 /// A secret; the empty text stands for none.
 pub(super) fn secret(text: &str) -> Option<Option<SecretString>> {
     Some((!text.is_empty()).then(|| SecretString::from(text)))
+}
+
+/// A node's name; the empty text stands for the one in the data directory.
+pub(super) fn node(text: &str) -> Option<Option<NodeId>> {
+    if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
 }
 
 /// Hosts between commas: names, addresses, a name with a dot in front for its subdomains, or `*` for all.

@@ -116,7 +116,8 @@ settings! {
         format::path,
         "a path",
         "Where finished recordings and their certificates are kept.";
-    NODE: NodeId = "node", "AIMG_NODE", Text("n1"), |s| s.parse().ok(),
+    NODE: Option<NodeId> = "node", "AIMG_NODE", Derived("made at random at the first start, kept in the data directory"),
+        format::node,
         "1 to 16 of a-z and 0-9",
         "This node's name. It is part of the id of all that the gateway creates in Asterisk, so two gateways at one \
          Asterisk need different ones.";

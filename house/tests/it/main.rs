@@ -1,0 +1,6 @@
+//! The rules of this repository.
+
+#![allow(clippy::unwrap_used)]
+
+mod files;
+mod walls;
