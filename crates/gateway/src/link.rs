@@ -180,9 +180,11 @@ impl Desk {
             aimg_ari::Notice::Down { error, .. } => {
                 let refused = matches!(error, aimg_ari::Error::Denied { .. });
                 self.down("ARI", error.to_string(), refused, |r| &mut r.ari);
+                self.give(Input::AriDown);
             }
             aimg_ari::Notice::Replaced { error } => {
-                tracing::error!(pbx.id = %self.pbx.id, pbx = self.pbx.name, %error, "captures on this PBX have stopped");
+                tracing::error!(pbx.id = %self.pbx.id, pbx = self.pbx.name, %error, "no more calls of this PBX can be captured");
+                self.give(Input::AriDown);
                 self.report.send_modify(|r| r.ari = LinkState::Replaced(error.to_string()));
             }
         }

@@ -75,6 +75,16 @@ impl Call {
         self.legs.values().filter(|l| l.left_at.is_none()).map(|l| &l.uniqueid)
     }
 
+    /// Whether its capture was begun before, by this run or an earlier one.
+    pub(crate) fn was_tapped(&self) -> bool {
+        self.next_part > 0
+    }
+
+    /// Failures that ARI's absence explains do not count.
+    pub(crate) fn tries_anew(&mut self) {
+        self.tap_tries = 0;
+    }
+
     pub(crate) fn has_active_tap(&self) -> bool {
         self.taps.iter().any(|t| !t.is_closing())
     }

@@ -110,6 +110,8 @@ pub enum Input {
         /// Their ids.
         minted: Vec<Minted>,
     },
+    /// ARI is lost: captures that run go on, no new one can be attached until [`Input::AriUp`].
+    AriDown,
     /// A channel of a call entered our hook, or was found waiting in it.
     HookEntered(ChannelSeen),
     /// A channel of a call left the hook: released, or hung up.

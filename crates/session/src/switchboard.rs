@@ -66,6 +66,8 @@ pub struct Switchboard {
     strays: BTreeMap<Uniqueid, (ChannelSeen, Timestamp)>,
     /// While AMI is away, a channel in the hook is taken for a call of its own; the next list puts that right.
     ami_up: bool,
+    /// While ARI is away, captures wait for it.
+    ari_up: bool,
     known: Vec<KnownCall>,
     ids_minted: u64,
     stopping: bool,
@@ -80,6 +82,7 @@ impl Switchboard {
             by_channel: HashMap::new(),
             strays: BTreeMap::new(),
             ami_up: false,
+            ari_up: false,
             known: Vec::new(),
             ids_minted: 0,
             stopping: false,
@@ -123,7 +126,8 @@ impl Switchboard {
                 self.with_channel(&channel, |call| call.leg_left(now, &channel, cause, &mut out));
             }
             Input::PbxDown(reason) => self.calls.values_mut().for_each(|c| c.lost(now, reason, &mut out)),
-            Input::AriUp { minted } => self.compare_minted(now, &minted, &mut out),
+            Input::AriUp { minted } => self.ari_back(now, &minted, &mut out),
+            Input::AriDown => self.ari_up = false,
             Input::HookEntered(seen) => self.hook_entered(now, seen, &mut out),
             Input::HookLeft(channel) => {
                 self.strays.remove(&channel);
@@ -216,7 +220,7 @@ impl Switchboard {
     }
 
     fn begin_capture(&mut self, now: Timestamp, session: SessionId, out: &mut Vec<Command>) {
-        if self.stopping {
+        if self.stopping || !self.ari_up {
             return;
         }
         let taps = self.calls.values().map(|c| c.taps().len()).sum::<usize>();
@@ -336,6 +340,18 @@ impl Switchboard {
         let owned = |id: &Minted| self.calls.get(&id.session).is_some_and(|c| c.taps().iter().any(|t| t.owns(id)));
         for id in minted.iter().filter(|id| id.node == self.config.node && !owned(id)) {
             out.push(Command::Ask(Request::Remove { id: id.clone() }));
+        }
+    }
+
+    /// ARI is back: what broke meanwhile is captured anew, and what could not begin begins.
+    fn ari_back(&mut self, now: Timestamp, minted: &[Minted], out: &mut Vec<Command>) {
+        self.ari_up = true;
+        self.compare_minted(now, minted, out);
+        let by_hook = self.config.tap_mode == TapMode::Hook;
+        let waiting = self.calls.values().filter(|c| !c.has_active_tap() && (!by_hook || c.was_tapped()));
+        for session in waiting.map(|c| c.record.id).collect::<Vec<_>>() {
+            self.with_session(session, Call::tries_anew);
+            self.begin_capture(now, session, out);
         }
     }
 

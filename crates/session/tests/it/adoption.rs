@@ -128,3 +128,33 @@ fn a_gateway_that_stops_leaves_the_calls_alone_and_takes_its_captures_down() {
     assert!(w.sessions.values().all(|s| !s.state.is_over()), "the next run adopts them");
     assert_eq!(w.begun.len(), 1, "nothing begins while stopping");
 }
+
+#[test]
+fn captures_wait_for_ari() {
+    let mut w = World::new(config(TapMode::Ami, "all"), InOrder);
+    w.give(Input::AriDown);
+    w.channel("1.1", "1.1", "a");
+    w.settle(Duration::from_secs(60));
+    assert!(w.begun.is_empty() && !w.kinds().contains(&"tap_failed"));
+    w.give(Input::AriUp { minted: vec![] });
+    w.settle(Duration::ZERO);
+    assert_eq!((w.begun.len(), w.objects.len()), (1, 6));
+}
+
+#[test]
+fn by_hook_only_what_was_captured_is_captured_again() {
+    let mut w = World::new(config(TapMode::Hook, "all"), InOrder);
+    for (call, hook) in [("1.1", true), ("2.1", false)] {
+        w.channel(call, call, "a");
+        if hook {
+            w.enter_hook(call);
+        }
+    }
+    w.settle(Duration::ZERO);
+    w.objects.clear();
+    w.give(Input::AriDown);
+    w.give(Input::AriUp { minted: vec![] });
+    w.settle(Duration::from_secs(1));
+    let begun: Vec<_> = w.begun.iter().map(|(row, part, _)| (row.uniqueid.as_str(), *part)).collect();
+    assert_eq!(begun, [("1.1", 0), ("1.1", 1)]);
+}

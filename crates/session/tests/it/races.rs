@@ -129,6 +129,8 @@ enum Act {
     KillObject(usize),
     Steps(usize),
     Wait(u64),
+    AriBlinks,
+    AmiBlinks,
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -140,6 +142,8 @@ fn act() -> impl Strategy<Value = Act> {
         (0..12usize).prop_map(Act::KillObject),
         (1..30usize).prop_map(Act::Steps),
         (1..3000u64).prop_map(Act::Wait),
+        Just(Act::AriBlinks),
+        Just(Act::AmiBlinks),
     ]
 }
 
@@ -175,6 +179,8 @@ fn play(acts: &[Act], choices: Vec<u16>, mode: TapMode) -> TestCaseResult {
                 w.now = w.now + Duration::from_millis(*ms);
                 w.give(aimg_session::Input::Tick);
             }
+            Act::AriBlinks => w.ari_blinks(),
+            Act::AmiBlinks => w.ami_blinks(),
             Act::Hangup(_) | Act::KillObject(_) => {}
         }
     }

@@ -72,6 +72,7 @@ impl<C: Choice> World<C> {
     pub(crate) fn new(config: Config, choice: C) -> Self {
         let mut board = Switchboard::new(config);
         board.handle(Timestamp::default(), Input::AmiUp { channels: vec![], restarted: false });
+        board.handle(Timestamp::default(), Input::AriUp { minted: vec![] });
         Self {
             board,
             choice,
@@ -184,6 +185,28 @@ impl<C: Choice> World<C> {
             self.snoop_targets.remove(id);
             self.ari.push_back(Input::TapGone(Minted::parse(id).unwrap()));
         }
+    }
+
+    /// ARI's events are lost for a moment; requests work all the time. What happened in between is in no event.
+    pub(crate) fn ari_blinks(&mut self) {
+        self.give(Input::AriDown);
+        self.ari.clear();
+        let minted = self.objects.iter().filter_map(|o| Minted::parse(o)).collect();
+        self.give(Input::AriUp { minted });
+        for channel in self.in_hook.clone() {
+            let seen = ChannelSeen { linkedid: String::new(), ..self.channels[&channel].clone() };
+            self.give(Input::HookEntered(seen));
+        }
+    }
+
+    /// AMI is lost for a moment, after everything that it had to tell.
+    pub(crate) fn ami_blinks(&mut self) {
+        while let Some(input) = self.ami.pop_front() {
+            self.give(input);
+        }
+        self.give(Input::AmiDown);
+        let channels = self.channels.values().cloned().collect();
+        self.give(Input::AmiUp { channels, restarted: false });
     }
 
     /// Lets one thing happen that is waiting to. False when nothing is.
