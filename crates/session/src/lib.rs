@@ -7,6 +7,7 @@
 
 mod call;
 mod command;
+mod gone;
 mod input;
 mod rule;
 mod switchboard;

@@ -9,6 +9,7 @@ use aimg_core::{
 };
 
 use crate::call::{Call, told};
+use crate::gone::Gone;
 use crate::{CallFacts, CaptureRule, ChannelSeen, Command, Input, KnownCall, Outcome, Request};
 
 /// Between two tries to let a channel out of the hook that AMI never showed.
@@ -64,6 +65,7 @@ pub struct Switchboard {
     /// Channels in the hook that AMI has not shown yet (its Newchannel comes over another connection), and when each is
     /// let go all the same. One whose call has ended already stays here until ARI tells.
     strays: BTreeMap<Uniqueid, (ChannelSeen, Timestamp)>,
+    gone: Gone,
     /// While AMI is away, a channel in the hook is taken for a call of its own; the next list puts that right.
     ami_up: bool,
     /// While ARI is away, captures wait for it.
@@ -81,6 +83,7 @@ impl Switchboard {
             calls: HashMap::new(),
             by_channel: HashMap::new(),
             strays: BTreeMap::new(),
+            gone: Gone::default(),
             ami_up: false,
             ari_up: false,
             known: Vec::new(),
@@ -122,6 +125,7 @@ impl Switchboard {
                 self.with_channel(&channel, |call| call.channel_state(now, &channel, state, &mut out));
             }
             Input::ChannelGone { channel, cause } => {
+                self.gone.insert(channel.clone());
                 self.strays.remove(&channel);
                 self.with_channel(&channel, |call| call.leg_left(now, &channel, cause, &mut out));
             }
@@ -164,7 +168,7 @@ impl Switchboard {
 
     fn channel_new(&mut self, now: Timestamp, seen: &ChannelSeen, found: bool, out: &mut Vec<Command>) {
         let uniqueid = Uniqueid::new(&seen.uniqueid);
-        if uniqueid.is_minted() || is_no_call(&seen.name) {
+        if uniqueid.is_minted() || is_no_call(&seen.name) || self.gone.contains(&uniqueid) {
             return;
         }
         if let Some(call) = self.call_of(&uniqueid) {
@@ -237,6 +241,9 @@ impl Switchboard {
     fn hook_entered(&mut self, now: Timestamp, seen: ChannelSeen, out: &mut Vec<Command>) {
         let channel = Uniqueid::new(&seen.uniqueid);
         let Some(session) = self.by_channel.get(&channel).copied() else {
+            if self.gone.contains(&channel) {
+                return;
+            }
             self.strays.insert(channel, (seen, now + self.config.hook_timeout));
             if !self.ami_up {
                 self.ami_lost(now, out);
@@ -287,6 +294,7 @@ impl Switchboard {
         if restarted {
             self.calls.values_mut().for_each(|c| c.lost(now, FailReason::PbxRestarted, out));
             self.forget_done_calls();
+            self.gone.clear();
         }
         channels.retain(|c| !Uniqueid::new(&c.uniqueid).is_minted() && !is_no_call(&c.name));
         // The first channel of a call before its other legs.
@@ -294,6 +302,7 @@ impl Switchboard {
         let live: BTreeSet<Uniqueid> = channels.iter().map(|c| Uniqueid::new(&c.uniqueid)).collect();
         for call in self.calls.values_mut().filter(|c| !c.record.state.is_over()) {
             let vanished = call.live_legs().filter(|l| !live.contains(*l)).cloned().collect::<Vec<_>>();
+            vanished.iter().for_each(|leg| self.gone.insert(leg.clone()));
             if call.live_legs().count() == vanished.len() {
                 call.lost(now, FailReason::GoneWhileAway, out);
             } else {
