@@ -138,3 +138,104 @@ async fn write_batch(store: &Store, changes: &[Change], counters: &Counters) -> 
 fn is_final(error: &aimg_store::Error) -> bool {
     matches!(error, aimg_store::Error::NotFound { .. } | aimg_store::Error::Conflict { .. })
 }
+
+#[cfg(test)]
+mod tests {
+    use aimg_core::{
+        CallDirection, CallEvent, CallEventKind, CallState, Codec, DataKey, SessionId, SessionRow, TapMode, Timestamp,
+        Uniqueid,
+    };
+    use aimg_store::NewPbx;
+    use sea_orm::{ConnectOptions, ConnectionTrait, Database};
+
+    use super::*;
+
+    const OPERATOR: TenantScope = TenantScope::Operator;
+
+    async fn store(dir: &std::path::Path) -> (Store, SessionRow) {
+        let store = Store::open(aimg_store::Config::new(dir.join("aimg.db")), DataKey::derive(b"key")).await.unwrap();
+        let tenant = store.add_tenant(OPERATOR, "acme", "all".into()).await.unwrap();
+        let pbx = NewPbx {
+            tenant: tenant.id,
+            name: "office".into(),
+            host: "127.0.0.1".into(),
+            ami_port: 5038,
+            ami_user: "aimg".into(),
+            ami_secret: String::from("s").into(),
+            ari_url: "http://127.0.0.1:8088/ari".into(),
+            ari_user: "aimg".into(),
+            ari_password: String::from("p").into(),
+            ari_app: "aimg".into(),
+            tap_mode: TapMode::Ami,
+            codec: Codec::Ulaw,
+            inbound_contexts: vec![],
+        };
+        let pbx = store.add_pbx(OPERATOR, pbx).await.unwrap();
+        let row = SessionRow {
+            id: "0198c1de-1111-7000-8000-000000000001".parse().unwrap(),
+            tenant: tenant.id,
+            pbx: pbx.id,
+            uniqueid: Uniqueid::new("1.1"),
+            linkedid: Uniqueid::new("1.1"),
+            state: CallState::Detected,
+            call_direction: CallDirection::Inbound,
+            caller_number: None,
+            dialled_number: None,
+            context: None,
+            started_at: Timestamp::from_micros(1),
+            answered_at: None,
+            ended_at: None,
+            hangup_cause: None,
+            node: "n1".parse().unwrap(),
+            captured: true,
+        };
+        (store, row)
+    }
+
+    fn event(row: &SessionRow, session: SessionId) -> Change {
+        let kind = CallEventKind::HookEntered;
+        Change::Event(CallEvent { tenant: row.tenant, pbx: row.pbx, session, at: Timestamp::from_micros(2), kind })
+    }
+
+    #[tokio::test]
+    async fn a_refused_row_costs_no_other_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, row) = store(dir.path()).await;
+        let (journal, writer) = Journal::start(store.clone());
+        let nobody: SessionId = "0198c1de-1111-7000-8000-00000000000f".parse().unwrap();
+        journal.push(Change::Session(Box::new(row.clone())));
+        journal.push(event(&row, nobody));
+        journal.write(event(&row, row.id)).await;
+        let detail = store.session(OPERATOR, row.id).await.unwrap();
+        assert_eq!(detail.events.len(), 1);
+        assert_eq!(journal.counts(), JournalCounts { written: 2, refused: 1, ..JournalCounts::default() });
+        drop(journal);
+        writer.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn rows_wait_while_the_store_is_locked() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, row) = store(dir.path()).await;
+        drop(store);
+        let config = aimg_store::Config {
+            busy_timeout: Duration::from_millis(50),
+            ..aimg_store::Config::new(dir.path().join("aimg.db"))
+        };
+        let store = Store::open(config, DataKey::derive(b"key")).await.unwrap();
+        let other = format!("sqlite://{}", dir.path().join("aimg.db").display());
+        let other = Database::connect(ConnectOptions::new(other).max_connections(1).to_owned()).await.unwrap();
+        other.execute_unprepared("BEGIN IMMEDIATE").await.unwrap();
+        let (journal, writer) = Journal::start(store.clone());
+        journal.push(Change::Session(Box::new(row.clone())));
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        while journal.counts().retried == 0 {
+            assert!(tokio::time::Instant::now() < deadline, "the writer never met the lock");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        other.execute_unprepared("ROLLBACK").await.unwrap();
+        drop(journal);
+        writer.await.unwrap();
+        assert_eq!(store.session(OPERATOR, row.id).await.unwrap().session.row, row);
+    }
+}

@@ -87,3 +87,48 @@ fn seen_by_ari(channel: &Channel) -> ChannelSeen {
         caller_number: channel.caller.number.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn channel(id: &str, app_data: &str) -> Channel {
+        serde_json::from_value(serde_json::json!({
+            "id": id, "name": "PJSIP/phone-00000001", "state": "Ring", "caller": { "name": "", "number": "100" },
+            "dialplan": { "context": "from-trunk", "exten": "200", "priority": 2, "app_name": "Stasis", "app_data": app_data },
+        }))
+        .unwrap()
+    }
+
+    const OURS: &str = "aimg-n1-0198c1de-1111-7000-8000-000000000000-0si";
+
+    #[test]
+    fn stasis_start_is_a_tap_of_ours_or_a_call_in_the_hook() {
+        let start = |id: &str, args: &[&str]| {
+            let args = args.iter().map(|a| (*a).to_owned()).collect();
+            ari_event(EventKind::StasisStart { args, channel: Box::new(channel(id, "")), replace_channel: None })
+        };
+        assert!(matches!(start(OURS, &[]), Some(Input::TapEntered(id)) if id.to_string() == OURS));
+        let Some(Input::HookEntered(seen)) = start("1.1", &["tap"]) else { panic!("a hook") };
+        assert_eq!((seen.uniqueid.as_str(), seen.exten.as_str(), seen.linkedid.as_str()), ("1.1", "200", ""));
+        assert!(start("1.1", &["bot"]).is_none(), "another use of the application");
+    }
+
+    #[test]
+    fn who_waits_in_the_hook_since_before_is_found() {
+        let channels = [
+            channel("1.1", "aimg,tap"),
+            channel("1.2", "aimg,tap,more"),
+            channel("1.3", "aimg"),
+            channel("1.4", "other,tap"),
+            channel(OURS, "aimg"),
+        ];
+        let bridges = ["aimg-n1-0198c1de-1111-7000-8000-000000000000-0bi", "somebody-elses"].map(BridgeId::new);
+        let inputs = ari_up("aimg", &channels, bridges.into_iter());
+        let [Input::AriUp { minted }, waiting @ ..] = inputs.as_slice() else { panic!("our objects come first") };
+        assert_eq!(minted.len(), 2);
+        let ids: Vec<_> =
+            waiting.iter().map(|i| if let Input::HookEntered(c) = i { c.uniqueid.as_str() } else { "?" }).collect();
+        assert_eq!(ids, ["1.1", "1.2"]);
+    }
+}

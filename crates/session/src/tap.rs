@@ -322,7 +322,11 @@ impl Tap {
         }
         match self.phase {
             Phase::Attaching { until } if until <= now => {
-                self.broken(format!("no audio within {} s of asking for it", ATTACH_TIME_MAX.as_secs()))
+                self.broken(format!(
+                "no audio within {} s of asking for it: check that Asterisk reaches our audio address (media.advertise), and that \
+                 no NAT changes the address it sends from",
+                ATTACH_TIME_MAX.as_secs()
+            ))
             }
             _ => TapStep::Quiet,
         }
