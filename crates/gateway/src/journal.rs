@@ -141,56 +141,11 @@ fn is_final(error: &aimg_store::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use aimg_core::{
-        CallDirection, CallEvent, CallEventKind, CallState, Codec, DataKey, SessionId, SessionRow, TapMode, Timestamp,
-        Uniqueid,
-    };
-    use aimg_store::NewPbx;
+    use aimg_core::{CallEvent, CallEventKind, DataKey, SessionId, SessionRow, Timestamp};
     use sea_orm::{ConnectOptions, ConnectionTrait, Database};
 
     use super::*;
-
-    const OPERATOR: TenantScope = TenantScope::Operator;
-
-    async fn store(dir: &std::path::Path) -> (Store, SessionRow) {
-        let store = Store::open(aimg_store::Config::new(dir.join("aimg.db")), DataKey::derive(b"key")).await.unwrap();
-        let tenant = store.add_tenant(OPERATOR, "acme", "all".into()).await.unwrap();
-        let pbx = NewPbx {
-            tenant: tenant.id,
-            name: "office".into(),
-            host: "127.0.0.1".into(),
-            ami_port: 5038,
-            ami_user: "aimg".into(),
-            ami_secret: String::from("s").into(),
-            ari_url: "http://127.0.0.1:8088/ari".into(),
-            ari_user: "aimg".into(),
-            ari_password: String::from("p").into(),
-            ari_app: "aimg".into(),
-            tap_mode: TapMode::Ami,
-            codec: Codec::Ulaw,
-            inbound_contexts: vec![],
-        };
-        let pbx = store.add_pbx(OPERATOR, pbx).await.unwrap();
-        let row = SessionRow {
-            id: "0198c1de-1111-7000-8000-000000000001".parse().unwrap(),
-            tenant: tenant.id,
-            pbx: pbx.id,
-            uniqueid: Uniqueid::new("1.1"),
-            linkedid: Uniqueid::new("1.1"),
-            state: CallState::Detected,
-            call_direction: CallDirection::Inbound,
-            caller_number: None,
-            dialled_number: None,
-            context: None,
-            started_at: Timestamp::from_micros(1),
-            answered_at: None,
-            ended_at: None,
-            hangup_cause: None,
-            node: "n1".parse().unwrap(),
-            captured: true,
-        };
-        (store, row)
-    }
+    use crate::fixture::{OPERATOR, store};
 
     fn event(row: &SessionRow, session: SessionId) -> Change {
         let kind = CallEventKind::HookEntered;

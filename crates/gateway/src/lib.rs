@@ -11,6 +11,8 @@ mod asterisk;
 mod capture;
 mod config;
 mod error;
+#[cfg(test)]
+mod fixture;
 mod gateway;
 mod inbox;
 mod journal;

@@ -99,3 +99,94 @@ async fn enter(studio: &Studio, store: &Store, finished: &Finished, node: &NodeI
         tracing::warn!(session.id = %session, %error, "the spool of a finished recording could not be removed");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use aimg_core::{Codec, Direction};
+    use aimg_media::Media;
+    use aimg_recording::Manifest;
+    use aimg_spool::{FlowMeta, Header, Record, encode_into};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::fixture::{OPERATOR, store};
+    use crate::inbox::Routes;
+    use crate::journal::Journal;
+
+    const CHUNK_BYTES: u32 = 8_192;
+
+    /// A spool with ten packets, as a killed process leaves it.
+    fn leave_spool(row: &SessionRow, dir: &PartDir, direction: Direction) {
+        let meta = FlowMeta {
+            tenant: row.tenant,
+            pbx: row.pbx,
+            session: row.id,
+            part: 0,
+            direction,
+            codec: Codec::Ulaw,
+            opened_at: row.started_at,
+        };
+        let mut chunk = vec![0; CHUNK_BYTES as usize];
+        let mut used = 0;
+        for n in 0..10_u8 {
+            let mut packet = vec![0x80, 0, 0, n, 0, 0, 0, 0, 0, 0, 0, 1];
+            packet.resize(12 + 160, 0x55);
+            let arrival = row.started_at + std::time::Duration::from_millis(20 * u64::from(n));
+            used += encode_into(&mut chunk[used..], &Record { arrival, kernel_drops: 0, packet: &packet }).unwrap();
+        }
+        let header = Header { meta, chunk_bytes: CHUNK_BYTES }.encode().unwrap();
+        std::fs::write(dir.spool_path(direction), [&header[..], &chunk].concat()).unwrap();
+    }
+
+    fn studio(dir: &Path, store: &Store) -> Studio {
+        let (media, _) = Media::start(aimg_media::Config { port: 0, ..aimg_media::Config::default() }).unwrap();
+        Studio {
+            clock: media.clock(),
+            media,
+            journal: Journal::start(store.clone()).0,
+            routes: Routes::default(),
+            spool_dir: dir.join("spool"),
+            recordings_dir: dir.join("recordings"),
+            finishing: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_recording_whose_session_was_never_written_is_finished_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, row) = store(dir.path()).await;
+        let studio = studio(dir.path(), &store);
+        std::fs::create_dir_all(&studio.spool_dir).unwrap();
+        let manifest = Manifest {
+            tenant: row.tenant,
+            pbx: row.pbx,
+            session: row.id,
+            part: 0,
+            node: row.node.clone(),
+            codec: Codec::Ulaw,
+            opened_at: row.started_at,
+            answered_at: None,
+            ended_at: None,
+            adopted: false,
+            began_after_gap_ms: None,
+        };
+        let part = manifest.part_dir(&studio.spool_dir);
+        manifest.store(&part).unwrap();
+        Direction::BOTH.into_iter().for_each(|d| leave_spool(&row, &part, d));
+
+        let left = Left::find(&studio).unwrap();
+        assert_eq!(left.next_part[&row.id], 1);
+        left.finish(studio.clone(), store.clone(), row.node.clone()).await;
+
+        let detail = store.session(OPERATOR, row.id).await.unwrap();
+        assert_eq!(detail.session.row.state, CallState::Ended);
+        let [recording] = detail.recordings.as_slice() else { panic!("one recording") };
+        assert_eq!(recording.certificate["caller"]["received"], 10);
+        assert!(studio.recordings_dir.join(&recording.path).exists());
+        assert!(!part.path().exists(), "the spool is gone once the row is there");
+        assert!(Left::find(&studio).unwrap().parts.is_empty());
+    }
+}
