@@ -92,6 +92,17 @@ pub enum Error {
         /// What it said.
         output: String,
     },
+    /// A command of the gateway failed.
+    #[error("`aimg {command}` failed: {output}")]
+    Gateway {
+        /// The command.
+        command: String,
+        /// What it said.
+        output: String,
+    },
+    /// Somebody pressed Ctrl-C, or the like.
+    #[error("interrupted: everything that was started is stopped")]
+    Interrupted,
     /// A file that is no capture of Ethernet frames.
     #[error("{0} is no capture of tcpdump's on an Ethernet-like interface")]
     BadCapture(&'static str),

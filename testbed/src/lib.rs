@@ -5,12 +5,14 @@
 //! [`Speech`] into the call, and a [`Capture`] is what the loopback interface says was sent. Everything started here ends
 //! with its handle, or with the process that holds it, however that dies; nothing stays mounted.
 //!
-//! The gateway is not known here: tests start it themselves and give it an [`Access`].
+//! The gateway is not known here: tests start it themselves and give it an [`Access`]. Only the [`demo`] runs it, as a
+//! program.
 
 mod asterisk;
 mod boot;
 mod capture;
 mod config;
+pub mod demo;
 pub mod doctor;
 mod error;
 mod guarded;

@@ -1,9 +1,13 @@
-//! The testbed by hand: an Asterisk until Ctrl-C, calls into it, and what is missing on this machine.
+//! The testbed by hand: an Asterisk until Ctrl-C, calls into it, the demo, and what is missing on this machine.
 
+use std::env;
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use aimg_testbed::demo::{Demo, Interrupt, Screen};
 use aimg_testbed::{Access, Asterisk, Callee, Caller, Context, Options, Version, doctor};
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
@@ -11,6 +15,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Longer than any call that makes sense by hand.
 const CALL_SECONDS_MAX: u64 = 3_600;
+
+/// What shells say of a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
 
 /// A real Asterisk and real SIP calls on loopback.
 #[derive(Parser)]
@@ -52,6 +59,18 @@ enum Subcommands {
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=500))]
         calls: u16,
     },
+    /// Capture a call with a gateway of its own, and show the certificate of its recording.
+    Demo {
+        /// How long both talk, in seconds.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=CALL_SECONDS_MAX))]
+        seconds: u64,
+        /// Where the recording is kept, in a directory of its own.
+        #[arg(long, default_value = "aimg-demo")]
+        dir: PathBuf,
+        /// End with one line of JSON; progress then goes to standard error.
+        #[arg(long)]
+        json: bool,
+    },
     /// Tell what this machine lacks for the testbed, and what to do.
     Doctor {
         /// Print the checks as one JSON array.
@@ -67,6 +86,7 @@ fn main() -> anyhow::Result<ExitCode> {
             let talk = Duration::from_secs(seconds);
             call(sip, context, talk, Duration::from_secs(ring_seconds), calls)?;
         }
+        Subcommands::Demo { seconds, dir, json } => return demo(Duration::from_secs(seconds), dir, json),
         Subcommands::Doctor { json } => return examine(json),
     }
     Ok(ExitCode::SUCCESS)
@@ -136,6 +156,40 @@ fn call(sip: SocketAddr, context: Context, talk: Duration, ring: Duration, calls
     }
     println!("{} call(s) went well", outcome.succeeded);
     Ok(())
+}
+
+fn demo(talk: Duration, dir: PathBuf, json: bool) -> anyhow::Result<ExitCode> {
+    let interrupt = Interrupt::catch()?;
+    // Both programs are of one build.
+    let aimg = env::current_exe()?.with_file_name("aimg");
+    if !aimg.is_file() {
+        bail!("there is no {}: build it with `cargo build -p aimg`", aimg.display());
+    }
+    let mut screen = if json {
+        Screen::new(io::stderr(), io::stderr().is_terminal())
+    } else {
+        Screen::new(io::stdout(), io::stdout().is_terminal())
+    };
+    let report = match (Demo { aimg: aimg.clone(), dir, talk }).run(&mut screen, &interrupt) {
+        Err(error @ aimg_testbed::Error::Interrupted) => {
+            eprintln!("{error}");
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        outcome => outcome?,
+    };
+    drop(screen);
+    let kept = format!("kept in {0}; to look again: cd {0} && {1} calls --all", report.dir.display(), aimg.display());
+    if json {
+        eprintln!("{kept}");
+        writeln!(io::stdout(), "{}", serde_json::to_string(&report)?)?;
+    } else {
+        writeln!(io::stdout(), "\n{}\n{kept}", report.words)?;
+    }
+    if report.certificate.complete {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("the recording is not complete: its certificate says what is missing, {}", report.dir.display());
+    Ok(ExitCode::FAILURE)
 }
 
 fn examine(json: bool) -> anyhow::Result<ExitCode> {
