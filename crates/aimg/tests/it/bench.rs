@@ -1,0 +1,85 @@
+//! A real Asterisk with one installation of `aimg` beside it.
+
+use aimg_core::{Direction, TapMode};
+use aimg_testbed::{Asterisk, Callee, Caller, Context, Options, Sipp, Version};
+
+use crate::home::{Home, Recording};
+use crate::stereo::{SAMPLES_PER_MS, Stereo};
+use crate::waiting::{PATIENCE, eventually};
+use crate::wire::{Held, Stream, stream_of};
+
+/// How far apart the two directions may begin and end: what is silence in one channel meanwhile.
+const ASKEW_MS_MAX: u64 = 300;
+
+/// Both of them, strangers to each other but for the PBX's row.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    pub(crate) home: Home,
+    pub(crate) asterisk: Asterisk,
+}
+
+impl Bench {
+    pub(crate) fn new(version: Version, tap: TapMode) -> Self {
+        Self::with(version, tap, &Options::default())
+    }
+
+    pub(crate) fn with(version: Version, tap: TapMode, options: &Options) -> Self {
+        let asterisk = Asterisk::start(version, options).unwrap();
+        let home = Home::new();
+        home.add_pbx(asterisk.access(), tap);
+        Self { home, asterisk }
+    }
+
+    /// A caller, to be told what to do.
+    pub(crate) fn caller(&self, context: Context, callee: &Sipp) -> Caller {
+        Caller::new(self.asterisk.access().sip_port, context, callee.port())
+    }
+
+    /// Waits until Asterisk has no channel and no bridge.
+    #[track_caller]
+    pub(crate) fn wait_until_asterisk_is_empty(&self) {
+        eventually("Asterisk has no channel and no bridge left", || {
+            let (channels, bridges) = (self.asterisk.channels().unwrap(), self.asterisk.bridges().unwrap());
+            if channels.is_empty() && bridges.is_empty() { Ok(()) } else { Err(format!("{channels:?} {bridges:?}")) }
+        });
+    }
+
+    /// Fails unless a recording is, byte for byte, what Asterisk sent, left the caller's and right the callee's, and its
+    /// certificate counts it right.
+    #[track_caller]
+    pub(crate) fn is_what_was_sent(&self, recording: &Recording, sent: &[&Stream]) {
+        for (stream, held) in self.streams_of(recording, sent) {
+            assert_eq!(held.packets, stream.packets.len(), "everything that was sent is recorded");
+        }
+    }
+
+    /// The streams that a recording's channels hold, the caller's first, and how much of them.
+    #[track_caller]
+    pub(crate) fn streams_of<'a>(&self, recording: &Recording, sent: &[&'a Stream]) -> [(&'a Stream, Held); 2] {
+        let path = self.home.recording_path(recording);
+        assert_eq!(path.metadata().unwrap().len(), recording.bytes);
+        let stereo = Stereo::read(&path);
+        let sides = [(Direction::Caller, &stereo.left), (Direction::Callee, &stereo.right)];
+        let held = sides.map(|(direction, channel)| {
+            let flow = recording.certificate.flow(direction);
+            let (stream, held) = stream_of(sent, flow, channel);
+            assert_eq!(flow.ledger.received, held.packets as u64, "the {direction}'s ledger");
+            let silence_ms = (held.silence / SAMPLES_PER_MS) as u64;
+            assert!(silence_ms <= ASKEW_MS_MAX + flow.pauses_ms, "{silence_ms} ms of silence in the {direction}'s");
+            (stream, held)
+        });
+        assert_ne!(held[0].0.source, held[1].0.source, "each direction is a stream of its own");
+        held
+    }
+}
+
+/// Waits until a SIPp is through and fails unless all its calls went as planned.
+#[track_caller]
+pub(crate) fn all_went_well(sipp: &mut Sipp) {
+    sipp.wait(PATIENCE).unwrap().require_success().unwrap();
+}
+
+/// A callee for so many calls.
+pub(crate) fn callee(calls: u16) -> Sipp {
+    Callee::new().calls(calls).start().unwrap()
+}

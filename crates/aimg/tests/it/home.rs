@@ -1,0 +1,228 @@
+//! One installation of `aimg`: its data directory, and its command line with nothing of the developer's own settings.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use aimg_core::{CallEvent, CallEventKind, LegRow, SessionId, SessionRow, TapMode};
+use aimg_recording::Certificate;
+use aimg_testbed::Access;
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use crate::gateway::Gateway;
+use crate::waiting::eventually;
+
+/// How long a command may take, a busy machine included.
+const COMMAND_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// What a program left when it had ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Its exit code; nothing when a signal ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// What `aimg session show --json` prints.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Detail {
+    pub(crate) session: SessionRow,
+    pub(crate) legs: Vec<LegRow>,
+    pub(crate) events: Vec<CallEvent>,
+    pub(crate) recordings: Vec<Recording>,
+}
+
+impl Detail {
+    /// Whether something of the kind happened.
+    pub(crate) fn has(&self, kind: impl Fn(&CallEventKind) -> bool) -> bool {
+        self.events.iter().any(|e| kind(&e.kind))
+    }
+}
+
+/// A recording as `aimg session show --json` prints it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Recording {
+    pub(crate) part: u16,
+    pub(crate) path: PathBuf,
+    pub(crate) complete: bool,
+    pub(crate) bytes: u64,
+    pub(crate) certificate: Certificate,
+}
+
+/// An installation. Its directory goes with it.
+#[derive(Debug)]
+pub(crate) struct Home {
+    dir: TempDir,
+    runs: AtomicUsize,
+}
+
+impl Home {
+    /// An installation with no tenant and no PBX yet.
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("aimg-home-").tempdir().unwrap();
+        // Named on each command line: a file of this machine's must not be read instead.
+        fs::write(dir.path().join("aimg.toml"), "").unwrap();
+        Self { dir, runs: AtomicUsize::new(0) }
+    }
+
+    /// Adds a tenant, and a PBX of it with right credentials.
+    pub(crate) fn add_pbx(&self, access: &Access, tap: TapMode) {
+        self.add_pbx_with(access, tap, &access.secret, &access.secret);
+    }
+
+    /// The same with these secrets.
+    pub(crate) fn add_pbx_with(&self, access: &Access, tap: TapMode, ami_secret: &str, ari_password: &str) {
+        self.run(self.aimg(&["tenant", "add", "acme"])).succeeded();
+        let mut add = self.aimg(&["pbx", "add", "office", "--tenant", "acme", "--host", &access.host]);
+        add.args(["--ami-port", &access.ami_port.to_string(), "--ami-user", &access.user])
+            .args(["--ari-url", &access.ari_url(), "--ari-user", &access.user, "--ari-app", &access.app])
+            .args(["--tap", tap.name()])
+            .env("AIMG_AMI_SECRET", ami_secret)
+            .env("AIMG_ARI_PASSWORD", ari_password);
+        self.run(add).succeeded();
+    }
+
+    /// A file or directory of the data directory.
+    pub(crate) fn data(&self, name: &str) -> PathBuf {
+        self.dir.path().join("data").join(name)
+    }
+
+    /// A command of the program, ready to run.
+    pub(crate) fn aimg(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aimg"));
+        command
+            .env_clear()
+            .env("AIMG_DATA_DIR", self.dir.path().join("data"))
+            .env("AIMG_MEDIA_PORT", "0")
+            .current_dir(self.dir.path())
+            .arg("--config")
+            .arg(self.dir.path().join("aimg.toml"))
+            .args(arguments)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn run(&self, mut command: Command) -> Ended {
+        let [stdout, stderr] = [self.log("out"), self.log("err")];
+        command.stdout(fs::File::create(&stdout).unwrap()).stderr(fs::File::create(&stderr).unwrap());
+        let mut child = command.spawn().unwrap();
+        let status = aimg_testbed::wait_until(COMMAND_TIME_MAX, || child.try_wait().unwrap()).unwrap_or_else(|| {
+            child.kill().unwrap();
+            panic!("{command:?} does not end: {}", read(&stderr))
+        });
+        Ended { code: status.code(), stdout: read(&stdout), stderr: read(&stderr) }
+    }
+
+    /// Starts the gateway and waits until its sockets are open.
+    pub(crate) fn serve(&self) -> Gateway {
+        Gateway::start(self.aimg(&["serve", "--json"]), self.log("serve"))
+    }
+
+    /// Starts the gateway and waits until it follows its PBX.
+    pub(crate) fn serve_linked(&self) -> Gateway {
+        let gateway = self.serve();
+        gateway.wait_for_log("AMI is up");
+        gateway.wait_for_log("ARI is up");
+        gateway
+    }
+
+    /// Calls that are not over.
+    pub(crate) fn live_calls(&self) -> Vec<SessionRow> {
+        self.json(&["calls", "--json"])
+    }
+
+    /// All calls there ever were, newest first.
+    pub(crate) fn all_calls(&self) -> Vec<SessionRow> {
+        self.json(&["calls", "--all", "--json"])
+    }
+
+    /// All that is known of a call.
+    pub(crate) fn session(&self, id: SessionId) -> Detail {
+        self.json(&["session", "show", &id.to_string(), "--json"])
+    }
+
+    /// Waits until there are `count` calls, all of them over, with so many recordings each as `parts` says; newest first.
+    pub(crate) fn finished_calls(&self, count: usize, parts: impl Fn(&SessionRow) -> usize) -> Vec<Detail> {
+        let mut seen = Vec::new();
+        eventually(&format!("{count} calls are over and recorded"), || {
+            let calls = self.all_calls();
+            let over = calls.len() == count && calls.iter().all(|c| c.state.is_over());
+            seen = if over { calls.iter().map(|c| self.session(c.id)).collect() } else { Vec::new() };
+            let recorded = |d: &Detail| d.recordings.len() == parts(&d.session) && has_all_news(d);
+            if over && seen.iter().all(recorded) { Ok(()) } else { Err(format!("{calls:?}\n{seen:?}")) }
+        });
+        seen
+    }
+
+    /// Waits until the only call is over and recorded in one part.
+    pub(crate) fn finished_call(&self) -> Detail {
+        self.finished_calls(1, |_| 1).swap_remove(0)
+    }
+
+    /// The file of a recording.
+    pub(crate) fn recording_path(&self, recording: &Recording) -> PathBuf {
+        self.data("recordings").join(&recording.path)
+    }
+
+    /// The files in the spool that belong to calls.
+    pub(crate) fn spool_files(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut dirs = vec![self.data("spool")];
+        while let Some(dir) = dirs.pop() {
+            for entry in fs::read_dir(&dir).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    dirs.push(path);
+                } else if path != self.data("spool").join(".lock") {
+                    found.push(path.display().to_string());
+                }
+            }
+        }
+        found
+    }
+
+    fn json<T: for<'a> Deserialize<'a>>(&self, arguments: &[&str]) -> T {
+        let printed = self.run(self.aimg(arguments)).succeeded().stdout;
+        serde_json::from_str(&printed).unwrap_or_else(|e| panic!("{arguments:?}: {e}: {printed}"))
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        let run = self.runs.fetch_add(1, Ordering::Relaxed);
+        self.dir.path().join(format!("{run}.{name}"))
+    }
+}
+
+/// A recording's row is written before its event: both have to be there.
+fn has_all_news(detail: &Detail) -> bool {
+    let told =
+        |r: &Recording| detail.has(|k| matches!(k, CallEventKind::RecordingReady { part, .. } if *part == r.part));
+    detail.recordings.iter().all(told)
+}
+
+impl Ended {
+    /// Fails unless it ended well.
+    #[track_caller]
+    pub(crate) fn succeeded(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Fails unless it ended with this code and said all of these words on standard error.
+    #[track_caller]
+    pub(crate) fn failed_with(self, code: i32, words: &[&str]) -> Self {
+        assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
+        for word in words {
+            assert!(self.stderr.contains(word), "`{word}` is not in: {}", self.stderr);
+        }
+        self
+    }
+}
+
+pub(crate) fn read(path: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+}

@@ -1,0 +1,118 @@
+//! What went over the loopback interface: the RTP that Asterisk sent and received, stream by stream.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
+
+use aimg_audio::g711::ULAW_SILENCE;
+use aimg_core::Timestamp;
+use aimg_recording::FlowCertificate;
+use aimg_testbed::{Asterisk, Capture};
+
+/// Bytes of an RTP header as Asterisk and SIPp send it.
+const RTP_HEADER_BYTES: usize = 12;
+
+/// The two clocks that a packet passes, the capture's and the gateway's socket's, read the same kernel's time.
+const CLOCKS_APART_US_MAX: i64 = 2_000;
+
+/// One packet of audio.
+#[derive(Clone, Debug)]
+pub(crate) struct Rtp {
+    pub(crate) at: Timestamp,
+    sequence: u16,
+    audio: Vec<u8>,
+}
+
+/// The packets of one source to one destination, as they were sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Stream {
+    pub(crate) source: SocketAddrV4,
+    pub(crate) destination: SocketAddrV4,
+    pub(crate) packets: Vec<Rtp>,
+}
+
+/// How a stream lies in a channel of a recording.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    /// The stream's packets that are in the channel, from the first one on.
+    pub(crate) packets: usize,
+    /// Samples of silence before, between and after them.
+    pub(crate) silence: usize,
+}
+
+/// A capture that goes on.
+#[derive(Debug)]
+pub(crate) struct Wire(Capture);
+
+impl Wire {
+    /// Captures all RTP of an Asterisk, in both directions, from here on.
+    pub(crate) fn tap(asterisk: &Asterisk) -> Self {
+        let (first, last) = asterisk.rtp_ports();
+        Self(Capture::start(&format!("udp and portrange {first}-{last} and udp[8] = 0x80")).unwrap())
+    }
+
+    /// All streams seen until here.
+    pub(crate) fn streams(self) -> Vec<Stream> {
+        let captured = self.0.stop().unwrap();
+        assert_eq!(captured.dropped, 0, "tcpdump was too slow: this is no truth to compare with");
+        let mut streams = BTreeMap::<_, Stream>::new();
+        for packet in captured.packets {
+            let (source, destination) = (packet.source, packet.destination);
+            let (header, audio) = packet.payload.split_at(RTP_HEADER_BYTES);
+            let sequence = u16::from_be_bytes([header[2], header[3]]);
+            // A port is used again by a later call: its SSRC is another one.
+            let stream = streams.entry((source, destination, header[8..].to_vec()));
+            let stream = stream.or_insert_with(|| Stream { source, destination, packets: Vec::new() });
+            stream.packets.push(Rtp { at: packet.at, sequence, audio: audio.to_owned() });
+        }
+        streams.into_values().collect()
+    }
+}
+
+/// Those of the streams that went to this address.
+pub(crate) fn sent_to(streams: &[Stream], destination: SocketAddrV4) -> Vec<&Stream> {
+    let streams: Vec<&Stream> = streams.iter().filter(|s| s.destination == destination).collect();
+    for stream in &streams {
+        let followed = |pair: &[Rtp]| pair[1].sequence == pair[0].sequence.wrapping_add(1);
+        assert!(stream.packets.windows(2).all(followed), "Asterisk sends in order and leaves nothing out");
+    }
+    streams
+}
+
+impl Stream {
+    /// How this stream lies in a channel of µ-law: its packets from the first one on, byte for byte and in order, and
+    /// nothing else but silence. Nothing if something else is in the channel.
+    pub(crate) fn held_by(&self, channel: &[u8]) -> Option<Held> {
+        let mut rest = channel;
+        let mut packets = 0;
+        'packets: for packet in &self.packets {
+            let mut from_here = rest;
+            while !from_here.starts_with(&packet.audio) {
+                match from_here.split_first() {
+                    Some((&ULAW_SILENCE, after)) => from_here = after,
+                    // The packet is not in it: what is left must be silence.
+                    _ => break 'packets,
+                }
+            }
+            rest = &from_here[packet.audio.len()..];
+            packets += 1;
+        }
+        let audio: usize = self.packets[..packets].iter().map(|p| p.audio.len()).sum();
+        rest.iter().all(|&b| b == ULAW_SILENCE).then_some(Held { packets, silence: channel.len() - audio })
+    }
+}
+
+/// The stream that a certificate's flow was made from: it began when that says, and is what lies in the channel.
+#[track_caller]
+pub(crate) fn stream_of<'a>(streams: &[&'a Stream], flow: &FlowCertificate, channel: &[u8]) -> (&'a Stream, Held) {
+    let first_packet_at = flow.first_packet_at.expect("a packet was captured");
+    let began_then = |s: &&&Stream| {
+        let apart_us = s.packets[0].at.micros_since(first_packet_at).abs();
+        apart_us <= CLOCKS_APART_US_MAX
+    };
+    let began_then: Vec<&&Stream> = streams.iter().filter(began_then).collect();
+    let held = began_then.iter().filter_map(|s| Some((**s, s.held_by(channel)?)));
+    held.max_by_key(|(_, held)| held.packets).unwrap_or_else(|| {
+        let begins: Vec<_> = streams.iter().map(|s| (s.source, s.packets[0].at, s.packets.len())).collect();
+        panic!("the channel that began at {first_packet_at} is none of {begins:?}; those of then: {}", began_then.len())
+    })
+}
