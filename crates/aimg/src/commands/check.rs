@@ -21,7 +21,8 @@ pub(crate) async fn run(settings: &Settings, output: Output) -> anyhow::Result<(
         .map(|r| Line { setting: r.key, value: r.value.clone(), origin: r.origin.to_string() })
         .collect();
     output.print(&lines, |lines| {
-        let rows = lines.iter().map(|l| [l.setting.to_owned(), l.value.clone(), l.origin.clone()]);
+        let value = |l: &Line| if l.value.is_empty() { "(not set)".to_owned() } else { l.value.clone() };
+        let rows = lines.iter().map(|l| [l.setting.to_owned(), value(l), l.origin.clone()]);
         table(["SETTING", "VALUE", "ORIGIN"], rows)
     })?;
     for stranger in settings.strangers() {
