@@ -1,11 +1,13 @@
 //! A real Asterisk with one installation of `aimg` beside it.
 
+use std::time::Duration;
+
 use aimg_core::{Direction, TapMode};
 use aimg_testbed::{Asterisk, Callee, Caller, Context, Options, Sipp, Version};
 
 use crate::home::{Home, Recording};
 use crate::stereo::{SAMPLES_PER_MS, Stereo};
-use crate::waiting::{PATIENCE, eventually};
+use crate::waiting::eventually;
 use crate::wire::{Held, Stream, stream_of};
 
 /// How far apart the two directions may begin and end: what is silence in one channel meanwhile.
@@ -73,10 +75,13 @@ impl Bench {
     }
 }
 
+/// How long a SIPp's calls may take, their talk included.
+const CALLS_TIME_MAX: Duration = Duration::from_secs(60);
+
 /// Waits until a SIPp is through and fails unless all its calls went as planned.
 #[track_caller]
 pub(crate) fn all_went_well(sipp: &mut Sipp) {
-    sipp.wait(PATIENCE).unwrap().require_success().unwrap();
+    sipp.wait(CALLS_TIME_MAX).unwrap().require_success().unwrap();
 }
 
 /// A callee for so many calls.

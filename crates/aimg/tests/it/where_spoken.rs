@@ -72,10 +72,7 @@ fn speech_is_where_it_was_spoken(version: Version) {
     let wire = Wire::tap(&bench.asterisk);
     let mut callee = callee(1);
     let mut caller = bench.caller(Context::TapHook, &callee).talks_for(TALK).start().unwrap();
-    [&mut caller, &mut callee].into_iter().for_each(|sipp| {
-        sipp.wait(TALK + crate::waiting::PATIENCE).unwrap();
-        all_went_well(sipp);
-    });
+    [&mut caller, &mut callee].into_iter().for_each(all_went_well);
     let call = bench.home.finished_call();
     let streams = wire.streams();
 
