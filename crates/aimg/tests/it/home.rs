@@ -39,7 +39,18 @@ pub(crate) struct Detail {
 impl Detail {
     /// Whether something of the kind happened.
     pub(crate) fn has(&self, kind: impl Fn(&CallEventKind) -> bool) -> bool {
-        self.events.iter().any(|e| kind(&e.kind))
+        self.count(kind) > 0
+    }
+
+    fn count(&self, kind: impl Fn(&CallEventKind) -> bool) -> usize {
+        self.events.iter().filter(|e| kind(&e.kind)).count()
+    }
+
+    /// Whether each capture that was begun is recorded, and all that is known of it written.
+    fn is_recorded(&self) -> bool {
+        let begun = self.count(|k| matches!(k, CallEventKind::TapRequested { .. }));
+        let ready = self.count(|k| matches!(k, CallEventKind::RecordingReady { .. }));
+        self.recordings.len() == begun && ready == begun
     }
 }
 
@@ -136,6 +147,13 @@ impl Home {
         self.json(&["calls", "--json"])
     }
 
+    /// Packets received so far of each direction of calls that are not over.
+    pub(crate) fn live_packets(&self) -> Vec<u64> {
+        let calls: Vec<serde_json::Value> = self.json(&["calls", "--json"]);
+        let received = |c: &serde_json::Value, side: &str| c["live"][side]["received"].as_u64().unwrap_or(0);
+        calls.iter().flat_map(|c| ["caller", "callee"].map(|side| received(c, side))).collect()
+    }
+
     /// All calls there ever were, newest first.
     pub(crate) fn all_calls(&self) -> Vec<SessionRow> {
         self.json(&["calls", "--all", "--json"])
@@ -146,22 +164,21 @@ impl Home {
         self.json(&["session", "show", &id.to_string(), "--json"])
     }
 
-    /// Waits until there are `count` calls, all of them over, with so many recordings each as `parts` says; newest first.
-    pub(crate) fn finished_calls(&self, count: usize, parts: impl Fn(&SessionRow) -> usize) -> Vec<Detail> {
-        let mut seen = Vec::new();
+    /// Waits until there are `count` calls, all of them over and each of their captures recorded; newest first.
+    pub(crate) fn finished_calls(&self, count: usize) -> Vec<Detail> {
         eventually(&format!("{count} calls are over and recorded"), || {
             let calls = self.all_calls();
-            let over = calls.len() == count && calls.iter().all(|c| c.state.is_over());
-            seen = if over { calls.iter().map(|c| self.session(c.id)).collect() } else { Vec::new() };
-            let recorded = |d: &Detail| d.recordings.len() == parts(&d.session) && has_all_news(d);
-            if over && seen.iter().all(recorded) { Ok(()) } else { Err(format!("{calls:?}\n{seen:?}")) }
-        });
-        seen
+            if calls.len() != count || !calls.iter().all(|c| c.state.is_over()) {
+                return Err(format!("{calls:?}"));
+            }
+            let details: Vec<Detail> = calls.iter().map(|c| self.session(c.id)).collect();
+            if details.iter().all(Detail::is_recorded) { Ok(details) } else { Err(format!("{details:?}")) }
+        })
     }
 
-    /// Waits until the only call is over and recorded in one part.
+    /// Waits until the only call is over and recorded.
     pub(crate) fn finished_call(&self) -> Detail {
-        self.finished_calls(1, |_| 1).swap_remove(0)
+        self.finished_calls(1).swap_remove(0)
     }
 
     /// The file of a recording.
@@ -195,13 +212,6 @@ impl Home {
         let run = self.runs.fetch_add(1, Ordering::Relaxed);
         self.dir.path().join(format!("{run}.{name}"))
     }
-}
-
-/// A recording's row is written before its event: both have to be there.
-fn has_all_news(detail: &Detail) -> bool {
-    let told =
-        |r: &Recording| detail.has(|k| matches!(k, CallEventKind::RecordingReady { part, .. } if *part == r.part));
-    detail.recordings.iter().all(told)
 }
 
 impl Ended {
