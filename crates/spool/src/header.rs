@@ -11,7 +11,12 @@
 //! | 64 | packets dropped by us (u64) |
 //! | 72 | the socket's drop counter when the flow was opened (u64) |
 //! | 80 | bytes of the file that hold records, a hint (u64) |
+//! | 96 | the route: IP version (u8: 4, 6, or 0 for unknown), source port (u16 at 98), our port (u16 at 100), source address
+//!   (16 bytes at 104) |
 //! | 128 | [`FlowMeta`] as JSON |
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{Ordering, fence};
 
 use aimg_core::{Codec, Direction, FlowId, PbxId, SessionId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -119,6 +124,17 @@ pub struct LiveCounters {
     pub kernel_drops_at_open: u64,
     /// Bytes of the file up to the end of the last record, as of the last tick: a hint for readers, not a promise.
     pub committed_bytes: u64,
+    /// The way of the flow's packets, once it is known: with it, another process can take the flow over.
+    pub route: Option<Route>,
+}
+
+/// From where a flow's packets come, and to which of our ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The one address that sends.
+    pub source: SocketAddr,
+    /// Our UDP port.
+    pub local_port: u16,
 }
 
 impl LiveCounters {
@@ -128,6 +144,7 @@ impl LiveCounters {
     pub const KERNEL_DROPS_AT_OPEN_AT: usize = 72;
     /// Where `committed_bytes` is in the page; a multiple of 8.
     pub const COMMITTED_BYTES_AT: usize = 80;
+    const ROUTE_AT: usize = 96;
 
     /// Reads the counters from a header page; those of a shorter slice are 0.
     pub fn decode(page: &[u8]) -> Self {
@@ -136,7 +153,22 @@ impl LiveCounters {
             dropped_by_us: u64_at(Self::DROPPED_BY_US_AT),
             kernel_drops_at_open: u64_at(Self::KERNEL_DROPS_AT_OPEN_AT),
             committed_bytes: u64_at(Self::COMMITTED_BYTES_AT),
+            route: page.get(Self::ROUTE_AT..).and_then(|b| b.first_chunk()).and_then(decode_route),
         }
+    }
+
+    /// Writes the route into a header page; what tells that there is one comes last.
+    pub fn show_route(page: &mut [u8], route: Route) {
+        let Some(field) = page.get_mut(Self::ROUTE_AT..).and_then(|b| b.first_chunk_mut::<ROUTE_BYTES>()) else { return };
+        field[0] = 0;
+        field[2..4].copy_from_slice(&route.source.port().to_le_bytes());
+        field[4..6].copy_from_slice(&route.local_port.to_le_bytes());
+        match route.source.ip() {
+            IpAddr::V4(v4) => field[8..12].copy_from_slice(&v4.octets()),
+            IpAddr::V6(v6) => field[8..24].copy_from_slice(&v6.octets()),
+        }
+        fence(Ordering::Release);
+        field[0] = if route.source.is_ipv4() { 4 } else { 6 };
     }
 
     /// Writes the counters into a header page.
@@ -148,7 +180,22 @@ impl LiveCounters {
         ] {
             page[at..at + 8].copy_from_slice(&value.to_le_bytes());
         }
+        if let Some(route) = self.route {
+            Self::show_route(&mut page[..], route);
+        }
     }
+}
+
+const ROUTE_BYTES: usize = 24;
+
+fn decode_route(field: &[u8; ROUTE_BYTES]) -> Option<Route> {
+    let u16_at = |at: usize| u16::from_le_bytes([field[at], field[at + 1]]);
+    let ip = match field[0] {
+        4 => Ipv4Addr::from(*field[8..].first_chunk()?).into(),
+        6 => Ipv6Addr::from(*field[8..].first_chunk()?).into(),
+        _ => return None,
+    };
+    Some(Route { source: SocketAddr::new(ip, u16_at(2)), local_port: u16_at(4) })
 }
 
 const fn check_chunk_bytes(chunk_bytes: u32) -> Result<(), SpoolError> {
@@ -198,10 +245,13 @@ pub(crate) mod tests {
     #[test]
     fn read_back_with_counters() {
         let mut page = header(65_536).encode().unwrap();
-        let counters = LiveCounters { dropped_by_us: 1, kernel_drops_at_open: 2, committed_bytes: u64::MAX };
-        counters.encode_into(&mut page);
-        assert_eq!(Header::decode(&page[..]).unwrap(), header(65_536));
-        assert_eq!(LiveCounters::decode(&page[..]), counters);
+        for source in [None, Some("10.0.0.5:10002"), Some("[2001:db8::1]:65535")] {
+            let route = source.map(|s| Route { source: s.parse().unwrap(), local_port: 4_000 });
+            let counters = LiveCounters { dropped_by_us: 1, kernel_drops_at_open: 2, committed_bytes: u64::MAX, route };
+            counters.encode_into(&mut page);
+            assert_eq!(Header::decode(&page[..]).unwrap(), header(65_536));
+            assert_eq!(LiveCounters::decode(&page[..]), counters);
+        }
         assert_eq!(LiveCounters::decode(&[]), LiveCounters::default());
     }
 

@@ -12,6 +12,6 @@ mod reader;
 mod record;
 
 pub use error::SpoolError;
-pub use header::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, FlowMeta, HEADER_BYTES, Header, LiveCounters, VERSION};
+pub use header::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, FlowMeta, HEADER_BYTES, Header, LiveCounters, Route, VERSION};
 pub use reader::{ChunkReader, Damage, Reader};
 pub use record::{PACKET_BYTES_MAX, RECORD_HEADER_BYTES, Record, encode_into, encoded_bytes};
