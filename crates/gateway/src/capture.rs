@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aimg_core::{Codec, Direction, FlowId, SessionId, SessionRow, Timestamp};
 use aimg_media::{Clock, FlowSpec, Media};
@@ -22,6 +22,13 @@ use crate::journal::Journal;
 
 /// How often the ledgers of a running capture are written down for those who watch.
 const LIVE_EVERY: Duration = Duration::from_secs(1);
+/// A source that has sent nothing for so long has stopped: five packets' time, as of the shard's last tick.
+const STOPPED_AFTER: Duration = Duration::from_millis(100);
+/// How long a capture waits for its sources to stop, at most. Asterisk 16 alone takes up to 200 ms to delete a channel
+/// (issue #362).
+const STOPPING_TIME_MAX: Duration = Duration::from_secs(1);
+/// How often it looks.
+const STOPPING_LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Orders that one capture is ever given: answered, end.
 const ORDERS: usize = 2;
 
@@ -111,6 +118,7 @@ async fn run(studio: Studio, mut manifest: Manifest, inbox: Inbox, mut orders: m
     }
     keep(&manifest, &dir).await;
     attend(&studio, &mut manifest, &dir, &mut orders).await;
+    run_dry(&studio, session, part).await;
     let ledgers = close(&studio, session, part).await;
     studio.journal.push(live_change(&manifest, ledgers));
     keep(&manifest, &dir).await;
@@ -171,6 +179,20 @@ async fn attend(studio: &Studio, manifest: &mut Manifest, dir: &PartDir, orders:
                 studio.journal.push(live_change(manifest, ledgers));
             }
         }
+    }
+}
+
+/// Waits until Asterisk sends nothing more. The word of a hangup comes over another connection than the audio and can
+/// overtake its last packets, and channels of ours that are being deleted send until they are.
+async fn run_dry(studio: &Studio, session: SessionId, part: u16) {
+    let until = Instant::now() + STOPPING_TIME_MAX;
+    let stopped = |direction| {
+        let flow = studio.media.flow(FlowId { session, part, direction });
+        let last_packet_at = flow.and_then(|snapshot| snapshot.last_packet_at);
+        last_packet_at.is_none_or(|at| studio.clock.now().since(at) >= STOPPED_AFTER)
+    };
+    while !Direction::BOTH.into_iter().all(stopped) && Instant::now() < until {
+        tokio::time::sleep(STOPPING_LOOK_EVERY).await;
     }
 }
 
