@@ -1,5 +1,11 @@
 //! The command line, as `--help` shows it.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    rustdoc::invalid_html_tags,
+    reason = "the comments on commands and arguments are help texts: [x] is optional there, and <x> is filled in"
+)]
+
 use std::path::PathBuf;
 
 use aimg_core::{Codec, SessionId, TapMode};
