@@ -11,6 +11,7 @@ mod scope;
 mod secret;
 mod tap;
 mod time;
+mod tls;
 
 pub use backoff::Backoff;
 pub use call::{LegRow, SessionRow};
@@ -24,3 +25,4 @@ pub use scope::TenantScope;
 pub use secret::{DataKey, SecretError};
 pub use tap::{TapMode, UnknownTapMode};
 pub use time::{ParseTimestampError, Timestamp};
+pub use tls::{Fingerprint, ParseFingerprintError, Tls};

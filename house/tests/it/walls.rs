@@ -7,11 +7,11 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 /// The floors of the house, from the ground up. A crate may depend on crates of lower floors and on no neighbour.
 const FLOORS: [&[&str]; 6] = [
     &["aimg-core"],
-    &["aimg-audio", "aimg-rtp", "aimg-session", "aimg-spool"],
+    &["aimg-audio", "aimg-rtp", "aimg-session", "aimg-spool", "aimg-tls"],
     &["aimg-ami", "aimg-ari", "aimg-media", "aimg-recording", "aimg-store"],
     &["aimg-gateway"],
     &["aimg"],
-    &["aimg-testbed", "aimg-house"],
+    &["aimg-testbed", "aimg-house", "aimg-bench"],
 ];
 
 /// Pure crates: no socket, no clock, no runtime. Their clippy.toml bans the calls; this bans the crates.

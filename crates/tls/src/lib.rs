@@ -1,0 +1,107 @@
+//! TLS to Asterisk: from what is trusted ([`Tls`]) to rustls's configuration, and from its refusals to words with a cure.
+//!
+//! The provider is aws-lc-rs throughout. Left to others: sockets and handshakes.
+
+mod fingerprint;
+mod words;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use aimg_core::Tls;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::fingerprint::Pinned;
+
+pub use fingerprint::fingerprint;
+pub use words::refusal;
+
+/// Trust that cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The CA file is absent, unreadable or no PEM.
+    #[error("cannot read the CA file {path}: {reason}; it must be PEM, with -----BEGIN CERTIFICATE-----")]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// One clause.
+        reason: String,
+    },
+    /// The operating system trusts nobody.
+    #[error("this machine has no CA certificates: install the package ca-certificates, or name a CA file")]
+    NoSystemRoots,
+    /// The crypto provider lacks what TLS needs; a defect of the build.
+    #[error("TLS cannot be set up: {0}")]
+    Provider(#[from] rustls::Error),
+}
+
+/// What a connection to Asterisk needs: TLS 1.2 or 1.3, no client certificate. Reads the CA file, or the operating system's
+/// certificates, once.
+pub fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+    let config = match tls {
+        Tls::SystemRoots => builder.with_root_certificates(system_roots()?).with_no_client_auth(),
+        Tls::CaFile(path) => builder.with_root_certificates(file_roots(path)?).with_no_client_auth(),
+        Tls::Fingerprint(expected) => pinned(builder, Pinned::new(*expected, provider)),
+    };
+    Ok(Arc::new(config))
+}
+
+/// rustls calls a verifier of our own dangerous. This one compares the whole certificate, and the handshake proves that the
+/// other end has its key.
+fn pinned(builder: rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, verifier: Pinned) -> ClientConfig {
+    builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
+}
+
+fn system_roots() -> Result<RootCertStore, Error> {
+    let mut roots = RootCertStore::empty();
+    // One rotten file among the system's certificates must not cost the others.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() { Err(Error::NoSystemRoots) } else { Ok(roots) }
+}
+
+fn file_roots(path: &PathBuf) -> Result<RootCertStore, Error> {
+    let unusable = |reason: String| Error::CaFile { path: path.clone(), reason };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|e| unusable(e.to_string()))? {
+        let certificate = certificate.map_err(|e| unusable(e.to_string()))?;
+        roots.add(certificate).map_err(|e| unusable(e.to_string()))?;
+    }
+    if roots.is_empty() { Err(unusable("it holds no certificate".to_owned())) } else { Ok(roots) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    #[test]
+    fn ca_files_are_read() {
+        let made = rcgen::generate_simple_self_signed(["pbx".to_owned()]).unwrap().cert.pem();
+        for (text, good) in [
+            (made.clone(), true),
+            (format!("{made}{made}"), true),
+            (String::new(), false),
+            ("no certificate".to_owned(), false),
+            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned(), false),
+        ] {
+            let file = file(&text);
+            let outcome = client_config(&Tls::CaFile(file.path().to_owned()));
+            assert_eq!(outcome.is_ok(), good, "{text}: {:?}", outcome.err());
+        }
+        let absent = client_config(&Tls::CaFile("/nowhere/ca.pem".into())).unwrap_err();
+        assert!(absent.to_string().starts_with("cannot read the CA file /nowhere/ca.pem: "), "{absent}");
+    }
+}
