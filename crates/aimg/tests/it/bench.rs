@@ -8,7 +8,7 @@ use aimg_testbed::{Asterisk, Callee, Caller, Context, Options, Sipp, Version};
 use crate::home::{Home, Recording};
 use crate::stereo::{SAMPLES_PER_MS, Stereo};
 use crate::waiting::eventually;
-use crate::wire::{Held, Stream, stream_of};
+use crate::wire::{Stream, stream_of};
 
 /// How far apart the two directions may begin and end: what is silence in one channel meanwhile.
 const ASKEW_MS_MAX: u64 = 300;
@@ -46,32 +46,33 @@ impl Bench {
         });
     }
 
-    /// Fails unless a recording is, byte for byte, what Asterisk sent, left the caller's and right the callee's, and its
-    /// certificate counts it right.
+    /// Fails unless a recording is, byte for byte, all that Asterisk sent.
     #[track_caller]
-    pub(crate) fn is_what_was_sent(&self, recording: &Recording, sent: &[&Stream]) {
-        for (stream, held) in self.streams_of(recording, sent) {
-            assert_eq!(held.packets, stream.packets.len(), "everything that was sent is recorded");
+    pub(crate) fn is_all_that_was_sent(&self, recording: &Recording, sent: &[&Stream]) {
+        for (direction, stream) in self.streams_of(recording, sent) {
+            let flow = recording.certificate.flow(direction);
+            let (received, sent) = (flow.ledger.received as usize, stream.packets.len());
+            let after: Vec<_> = stream.packets[received..].iter().map(|p| p.at.to_string()).collect();
+            assert_eq!(received, sent, "of the {direction}'s, sent at {after:?}: {:?}", recording.certificate);
         }
     }
 
-    /// The streams that a recording's channels hold, the caller's first, and how much of them.
+    /// The streams whose beginning a recording's channels are, byte for byte, as its certificate counts them.
     #[track_caller]
-    pub(crate) fn streams_of<'a>(&self, recording: &Recording, sent: &[&'a Stream]) -> [(&'a Stream, Held); 2] {
+    pub(crate) fn streams_of<'a>(&self, recording: &Recording, sent: &[&'a Stream]) -> [(Direction, &'a Stream); 2] {
         let path = self.home.recording_path(recording);
         assert_eq!(path.metadata().unwrap().len(), recording.bytes);
         let stereo = Stereo::read(&path);
         let sides = [(Direction::Caller, &stereo.left), (Direction::Callee, &stereo.right)];
-        let held = sides.map(|(direction, channel)| {
+        let streams = sides.map(|(direction, channel)| {
             let flow = recording.certificate.flow(direction);
-            let (stream, held) = stream_of(sent, flow, channel);
-            assert_eq!(flow.ledger.received, held.packets as u64, "the {direction}'s ledger");
-            let silence_ms = (held.silence / SAMPLES_PER_MS) as u64;
+            let (stream, silence) = stream_of(sent, flow, channel);
+            let silence_ms = (silence / SAMPLES_PER_MS) as u64;
             assert!(silence_ms <= ASKEW_MS_MAX + flow.pauses_ms, "{silence_ms} ms of silence in the {direction}'s");
-            (stream, held)
+            (direction, stream)
         });
-        assert_ne!(held[0].0.source, held[1].0.source, "each direction is a stream of its own");
-        held
+        assert_ne!(streams[0].1.source, streams[1].1.source, "each direction is a stream of its own");
+        streams
     }
 }
 

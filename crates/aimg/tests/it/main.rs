@@ -8,7 +8,10 @@
 mod bench;
 mod gateway;
 mod home;
+mod killed;
+mod many_calls;
 mod stereo;
+mod tap_ami;
 mod tap_hook;
 mod waiting;
 mod where_spoken;

@@ -22,7 +22,7 @@ fn head_gap_is_what_the_events_say(version: Version) {
     gateway.terminate_without_complaint();
 
     let recording = &call.recordings[0];
-    bench.is_what_was_sent(recording, &sent);
+    bench.is_all_that_was_sent(recording, &sent);
     let answered_at = call.session.answered_at.unwrap();
     let first_packets = call.events.iter().filter_map(|e| match e.kind {
         CallEventKind::FlowStarted { first_packet_at, .. } => Some(first_packet_at),

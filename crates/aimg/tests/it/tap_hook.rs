@@ -23,7 +23,7 @@ fn every_byte_is_recorded(version: Version) {
 
     assert_eq!(sent.len(), 2, "one stream a direction: {sent:?}");
     let [recording] = &call.recordings[..] else { panic!("one recording: {:?}", call.recordings) };
-    bench.is_what_was_sent(recording, &sent);
+    bench.is_all_that_was_sent(recording, &sent);
     let certificate = &recording.certificate;
     assert_eq!(certificate.reasons, [""; 0]);
     assert!(certificate.complete && recording.complete);

@@ -30,15 +30,6 @@ pub(crate) struct Stream {
     pub(crate) packets: Vec<Rtp>,
 }
 
-/// How a stream lies in a channel of a recording.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Held {
-    /// The stream's packets that are in the channel, from the first one on.
-    pub(crate) packets: usize,
-    /// Samples of silence before, between and after them.
-    pub(crate) silence: usize,
-}
-
 /// A capture that goes on.
 #[derive(Debug)]
 pub(crate) struct Wire(Capture);
@@ -79,40 +70,35 @@ pub(crate) fn sent_to(streams: &[Stream], destination: SocketAddrV4) -> Vec<&Str
 }
 
 impl Stream {
-    /// How this stream lies in a channel of µ-law: its packets from the first one on, byte for byte and in order, and
-    /// nothing else but silence. Nothing if something else is in the channel.
-    pub(crate) fn held_by(&self, channel: &[u8]) -> Option<Held> {
+    /// The samples of silence in a channel of µ-law that holds this stream's first packets, byte for byte and in order, and
+    /// nothing else but silence before, between and after them. Nothing if something else is in the channel.
+    fn silence_beside(&self, packets: usize, channel: &[u8]) -> Option<usize> {
         let mut rest = channel;
-        let mut packets = 0;
-        'packets: for packet in &self.packets {
-            let mut from_here = rest;
-            while !from_here.starts_with(&packet.audio) {
-                match from_here.split_first() {
-                    Some((&ULAW_SILENCE, after)) => from_here = after,
-                    // The packet is not in it: what is left must be silence.
-                    _ => break 'packets,
+        for packet in self.packets.get(..packets)? {
+            while !rest.starts_with(&packet.audio) {
+                let (&first, after) = rest.split_first()?;
+                if first != ULAW_SILENCE {
+                    return None;
                 }
+                rest = after;
             }
-            rest = &from_here[packet.audio.len()..];
-            packets += 1;
+            rest = &rest[packet.audio.len()..];
         }
         let audio: usize = self.packets[..packets].iter().map(|p| p.audio.len()).sum();
-        rest.iter().all(|&b| b == ULAW_SILENCE).then_some(Held { packets, silence: channel.len() - audio })
+        rest.iter().all(|&b| b == ULAW_SILENCE).then_some(channel.len() - audio)
     }
 }
 
-/// The stream that a certificate's flow was made from: it began when that says, and is what lies in the channel.
+/// The stream of which a channel holds as many packets, from the first one on, as the flow's certificate says, and the
+/// samples of silence beside them. It also began when the certificate says.
 #[track_caller]
-pub(crate) fn stream_of<'a>(streams: &[&'a Stream], flow: &FlowCertificate, channel: &[u8]) -> (&'a Stream, Held) {
+pub(crate) fn stream_of<'a>(streams: &[&'a Stream], flow: &FlowCertificate, channel: &[u8]) -> (&'a Stream, usize) {
     let first_packet_at = flow.first_packet_at.expect("a packet was captured");
-    let began_then = |s: &&&Stream| {
-        let apart_us = s.packets[0].at.micros_since(first_packet_at).abs();
-        apart_us <= CLOCKS_APART_US_MAX
-    };
-    let began_then: Vec<&&Stream> = streams.iter().filter(began_then).collect();
-    let held = began_then.iter().filter_map(|s| Some((**s, s.held_by(channel)?)));
-    held.max_by_key(|(_, held)| held.packets).unwrap_or_else(|| {
-        let begins: Vec<_> = streams.iter().map(|s| (s.source, s.packets[0].at, s.packets.len())).collect();
-        panic!("the channel that began at {first_packet_at} is none of {begins:?}; those of then: {}", began_then.len())
+    let began_then = |s: &&Stream| s.packets[0].at.micros_since(first_packet_at).abs() <= CLOCKS_APART_US_MAX;
+    let received = usize::try_from(flow.ledger.received).unwrap();
+    let found = streams.iter().copied().filter(began_then);
+    found.filter_map(|s| Some((s, s.silence_beside(received, channel)?))).next().unwrap_or_else(|| {
+        let seen: Vec<_> = streams.iter().map(|s| (s.source, s.packets[0].at, s.packets.len())).collect();
+        panic!("{received} packets from {first_packet_at} on are the beginning of none of {seen:?}")
     })
 }
