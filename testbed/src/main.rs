@@ -79,8 +79,19 @@ enum Subcommands {
     },
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    match Arguments::parse().command {
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(code) => code,
+        // A sentence, and no backtrace with it.
+        Err(error) => {
+            eprintln!("testbed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Subcommands) -> anyhow::Result<ExitCode> {
+    match command {
         Subcommands::Up { version, app, json } => up(version, app, json)?,
         Subcommands::Call { sip, context, seconds, ring_seconds, calls } => {
             let talk = Duration::from_secs(seconds);
