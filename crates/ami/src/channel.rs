@@ -219,8 +219,13 @@ const BRIDGE_FIELDS: [Field<BridgeSnapshot>; 6] = [
 impl BridgeSnapshot {
     /// The bridge of the message, when it tells one.
     pub fn read(message: &Message) -> Option<Self> {
+        Self::read_prefixed(message, "Bridge")
+    }
+
+    /// The bridge whose headers begin with `prefix`, when the message tells one.
+    pub(crate) fn read_prefixed(message: &Message, prefix: &str) -> Option<Self> {
         let mut bridge = Self::default();
-        read_fields(message, "Bridge", &BRIDGE_FIELDS, &mut bridge);
+        read_fields(message, prefix, &BRIDGE_FIELDS, &mut bridge);
         (!bridge.id.is_empty()).then_some(bridge)
     }
 }

@@ -1,8 +1,27 @@
-//! Typed events: what the gateway acts upon has a variant, everything else passes through as its message. No IO.
+//! Typed events: what a PBX's manager needs has a variant, everything else passes through as its message. No IO.
+//!
+//! One file for each family of events; here is the list of them all.
 
-use aimg_core::{Timestamp, Uniqueid};
+mod call;
+mod channel;
+mod device;
+mod fields;
+mod queue;
+mod system;
+mod transfer;
 
-use crate::channel::{text, unescaped};
+use aimg_core::Timestamp;
+
+pub use self::call::{BridgeMember, BridgeMerge, Conference, Dial, OriginateResponse, Pickup};
+pub use self::channel::{Dtmf, Hangup, Hold, LocalPair, MusicOnHold, NewExten, Rename, Talked, VarSet};
+pub use self::device::{
+    ContactStatus, DeviceStateChange, ExtensionStatus, MessageWaiting, PeerStatus, PresenceStateChange, Registry,
+};
+pub use self::fields::DeviceState;
+use self::fields::Fields;
+pub use self::queue::{Agent, AgentCall, QueueCaller, QueueEntry, QueueMember, QueueParams, QueueSummary};
+pub use self::system::UserEvent;
+pub use self::transfer::{AttendedTransfer, BlindTransfer, ParkedCall};
 use crate::{BridgeSnapshot, ChannelSnapshot, ListedChannel, Message};
 
 /// An event. One that lacks what its variant needs comes as [`Event::Other`].
@@ -53,128 +72,132 @@ pub enum Event {
         /// The module; empty when all.
         module: String,
     },
+    /// A channel put the other side on hold.
+    Hold(Box<Hold>),
+    /// It took it back.
+    Unhold(ChannelSnapshot),
+    /// A key was pressed (class `dtmf`).
+    DtmfBegin(Box<Dtmf>),
+    /// It was let go (class `dtmf`).
+    DtmfEnd(Box<Dtmf>),
+    /// Music began to play to a channel.
+    MusicOnHoldStart(Box<MusicOnHold>),
+    /// It ended.
+    MusicOnHoldStop(ChannelSnapshot),
+    /// Somebody began to talk (the dialplan's `TALK_DETECT`, class `class`).
+    ChannelTalkingStart(ChannelSnapshot),
+    /// Somebody stopped talking.
+    ChannelTalkingStop(Box<Talked>),
+    /// The halves of a Local channel were joined.
+    LocalBridge(Box<LocalPair>),
+    /// Asterisk begins to take a Local channel out of the way.
+    LocalOptimizationBegin(Box<LocalPair>),
+    /// It has done so, or not.
+    LocalOptimizationEnd(Box<LocalPair>),
+    /// A call attempt goes on: it rings, or makes progress.
+    DialState(Box<Dial>),
+    /// How an Originate that did not wait came out.
+    OriginateResponse(Box<OriginateResponse>),
+    /// A ringing channel's call was taken by another.
+    Pickup(Box<Pickup>),
+    /// All members of a bridge go into another.
+    BridgeMerge(Box<BridgeMerge>),
+    /// A conference began.
+    ConferenceStart(Box<Conference>),
+    /// A conference ended.
+    ConferenceEnd(Box<Conference>),
+    /// Somebody joined a conference.
+    ConferenceJoin(Box<Conference>),
+    /// Somebody left a conference.
+    ConferenceLeave(Box<Conference>),
+    /// Somebody in a conference was muted.
+    ConferenceMute(Box<Conference>),
+    /// Somebody in a conference is heard again.
+    ConferenceUnmute(Box<Conference>),
+    /// Somebody in a conference began or stopped to talk.
+    ConferenceTalking(Box<Conference>),
+    /// A call was sent to an extension.
+    BlindTransfer(Box<BlindTransfer>),
+    /// Two calls of one channel became one without it.
+    AttendedTransfer(Box<AttendedTransfer>),
+    /// A call was parked.
+    ParkedCall(Box<ParkedCall>),
+    /// A parked call was taken out.
+    UnParkedCall(Box<ParkedCall>),
+    /// A parked call was there for too long.
+    ParkedCallTimeout(Box<ParkedCall>),
+    /// A parked call hung up.
+    ParkedCallGiveUp(Box<ParkedCall>),
+    /// A parked call was replaced by another.
+    ParkedCallSwap(Box<ParkedCall>),
+    /// A caller came into a queue (class `agent`, as all of queues and agents).
+    QueueCallerJoin(Box<QueueCaller>),
+    /// A caller left a queue, to talk or otherwise.
+    QueueCallerLeave(Box<QueueCaller>),
+    /// A caller gave up before anybody answered.
+    QueueCallerAbandon(Box<QueueCaller>),
+    /// A member's device is in another state.
+    QueueMemberStatus(Box<QueueMember>),
+    /// A member came to a queue.
+    QueueMemberAdded(Box<QueueMember>),
+    /// A member left a queue.
+    QueueMemberRemoved(Box<QueueMember>),
+    /// A member takes no calls, or takes them again.
+    QueueMemberPause(Box<QueueMember>),
+    /// A member has another penalty.
+    QueueMemberPenalty(Box<QueueMember>),
+    /// A member, as `QueueStatus` lists it.
+    QueueMember(Box<QueueMember>),
+    /// A queue, as `QueueStatus` lists it.
+    QueueParams(Box<QueueParams>),
+    /// A caller that waits, as `QueueStatus` lists it.
+    QueueEntry(Box<QueueEntry>),
+    /// A queue, as `QueueSummary` lists it.
+    QueueSummary(Box<QueueSummary>),
+    /// A member is being called.
+    AgentCalled(Box<AgentCall>),
+    /// A member answered a caller.
+    AgentConnect(Box<AgentCall>),
+    /// They have talked.
+    AgentComplete(Box<AgentCall>),
+    /// A member did not answer.
+    AgentRingNoAnswer(Box<AgentCall>),
+    /// A member hung up on the announcement before the caller was connected.
+    AgentDump(Box<AgentCall>),
+    /// An agent logged in.
+    AgentLogin(Box<Agent>),
+    /// An agent logged off.
+    AgentLogoff(Box<Agent>),
+    /// A peer became, or is no longer, reachable (class `system`).
+    PeerStatus(Box<PeerStatus>),
+    /// A contact of PJSIP came, went, or changed (class `system`).
+    ContactStatus(Box<ContactStatus>),
+    /// A registration of this Asterisk with another server changed (class `system`).
+    Registry(Box<Registry>),
+    /// The state of a device changed (class `call`).
+    DeviceStateChange(DeviceStateChange),
+    /// The state of an extension with a hint changed (class `call`).
+    ExtensionStatus(Box<ExtensionStatus>),
+    /// Somebody's presence changed (class `call`).
+    PresenceStateChange(Box<PresenceStateChange>),
+    /// A mailbox changed (class `call`).
+    MessageWaiting(MessageWaiting),
+    /// What a dialplan or another manager told (class `user`).
+    UserEvent(Box<UserEvent>),
     /// Any other event.
     Other(Message),
 }
 
-/// A step of the dialplan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewExten {
-    /// The channel that entered it.
-    pub channel: ChannelSnapshot,
-    /// The application about to run.
-    pub application: String,
-    /// Its arguments.
-    pub application_data: String,
-}
-
-/// A variable that was set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VarSet {
-    /// Whose it is; a global variable has none.
-    pub channel: Option<ChannelSnapshot>,
-    /// Its name.
-    pub variable: String,
-    /// Its value.
-    pub value: String,
-}
-
-/// Another name for a channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rename {
-    /// The channel.
-    pub uniqueid: Uniqueid,
-    /// The name it had.
-    pub name_before: String,
-    /// The name it has.
-    pub name: String,
-}
-
-/// An attempt to call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dial {
-    /// Who calls; nobody when Asterisk was told to originate the call.
-    pub caller: Option<ChannelSnapshot>,
-    /// Who is called.
-    pub callee: ChannelSnapshot,
-    /// How the attempt ended, such as `ANSWER`, `BUSY` or `CANCEL`; empty at its beginning.
-    pub status: String,
-}
-
-/// A channel and a bridge.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BridgeMember {
-    /// The bridge.
-    pub bridge: BridgeSnapshot,
-    /// The channel.
-    pub channel: ChannelSnapshot,
-}
-
-/// The end of a channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hangup {
-    /// The channel.
-    pub channel: ChannelSnapshot,
-    /// The Q.850 cause; 0 when Asterisk tells none.
-    pub cause: u16,
-    /// The cause in Asterisk's words; empty in a request.
-    pub cause_text: String,
-}
-
 impl Event {
+    /// The event of a message. Families are asked in the order of how often their events come.
     fn read(message: &Message) -> Option<Self> {
-        let field = |key| text(message.first(key).unwrap_or_default());
-        let channel = || ChannelSnapshot::read(message, "");
-        let bridge = || BridgeSnapshot::read(message);
-        let dial = || {
-            Some(Box::new(Dial {
-                caller: channel(),
-                callee: ChannelSnapshot::read(message, "Dest")?,
-                status: field("DialStatus"),
-            }))
-        };
-        let member = || Some(Box::new(BridgeMember { bridge: bridge()?, channel: channel()? }));
-        let hangup = || {
-            Some(Box::new(Hangup {
-                channel: channel()?,
-                cause: message.first("Cause").and_then(|cause| cause.parse().ok()).unwrap_or_default(),
-                cause_text: field("Cause-txt"),
-            }))
-        };
-        Some(match message.first("Event")? {
-            "Newchannel" => Self::NewChannel(channel()?),
-            "Newstate" => Self::NewState(channel()?),
-            "Newexten" => Self::NewExten(Box::new(NewExten {
-                channel: channel()?,
-                application: field("Application"),
-                application_data: field("AppData"),
-            })),
-            "VarSet" => Self::VarSet(Box::new(VarSet {
-                channel: channel(),
-                variable: field("Variable"),
-                value: unescaped(message.first("Value").unwrap_or_default()),
-            })),
-            "NewCallerid" => Self::NewCallerid(channel()?),
-            "NewConnectedLine" => Self::NewConnectedLine(channel()?),
-            "Rename" => Self::Rename(Rename {
-                uniqueid: Uniqueid::new(message.first("Uniqueid")?),
-                name_before: field("Channel"),
-                name: field("Newname"),
-            }),
-            "DialBegin" => Self::DialBegin(dial()?),
-            "DialEnd" => Self::DialEnd(dial()?),
-            "BridgeCreate" => Self::BridgeCreate(bridge()?),
-            "BridgeEnter" => Self::BridgeEnter(member()?),
-            "BridgeLeave" => Self::BridgeLeave(member()?),
-            "BridgeDestroy" => Self::BridgeDestroy(bridge()?),
-            "HangupRequest" | "SoftHangupRequest" => Self::HangupRequest(hangup()?),
-            "Hangup" => Self::Hangup(hangup()?),
-            "CoreShowChannel" => Self::CoreShowChannel(Box::new(ListedChannel::read(message)?)),
-            "FullyBooted" => Self::FullyBooted,
-            "Shutdown" => Self::Shutdown { restart: field("Restart").eq_ignore_ascii_case("true") },
-            "Reload" => Self::Reload { module: field("Module") },
-            _ => return None,
-        })
+        let (name, fields) = (message.first("Event")?, Fields(message));
+        channel::read(name, fields)
+            .or_else(|| call::read(name, fields))
+            .or_else(|| device::read(name, fields))
+            .or_else(|| queue::read(name, fields))
+            .or_else(|| transfer::read(name, fields))
+            .or_else(|| system::read(name, fields))
     }
 }
 
@@ -194,15 +217,19 @@ pub fn event_time(message: &Message) -> Option<Timestamp> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use aimg_core::Uniqueid;
+
     use super::*;
     use crate::frame::tests::message;
 
-    fn event(text: &str) -> Event {
+    /// The event in `text`.
+    pub(crate) fn event(text: &str) -> Event {
         Event::from(message(text))
     }
 
-    fn with_id(id: &str) -> ChannelSnapshot {
+    /// A channel of which nothing but its id is known.
+    pub(crate) fn with_id(id: &str) -> ChannelSnapshot {
         ChannelSnapshot::new(Uniqueid::new(id))
     }
 
@@ -253,7 +280,8 @@ mod tests {
     #[test]
     fn what_is_unknown_or_incomplete_passes_through() {
         for text in [
-            "Event: PeerStatus\r\nPeer: x\r\n",
+            "Event: PeerStatus\r\nPeerStatus: Registered\r\n",
+            "Event: Cdr\r\nSource: x\r\n",
             "Event: Newchannel\r\nChannel: without an id\r\n",
             "Event: BridgeEnter\r\nUniqueid: 1\r\n",
             "Response: Success\r\n",

@@ -30,6 +30,11 @@ pub use client::{Client, Events, Notice, Server, Up};
 pub use config::{Auth, Config};
 pub use counters::Counts;
 pub use error::{ActionError, Error, FrameError, InvalidAction};
-pub use event::{BridgeMember, Dial, Event, Hangup, NewExten, Rename, VarSet, event_time};
+pub use event::{
+    Agent, AgentCall, AttendedTransfer, BlindTransfer, BridgeMember, BridgeMerge, Conference, ContactStatus,
+    DeviceState, DeviceStateChange, Dial, Dtmf, Event, ExtensionStatus, Hangup, Hold, LocalPair, MessageWaiting,
+    MusicOnHold, NewExten, OriginateResponse, ParkedCall, PeerStatus, Pickup, PresenceStateChange, QueueCaller,
+    QueueEntry, QueueMember, QueueParams, QueueSummary, Registry, Rename, Talked, UserEvent, VarSet, event_time,
+};
 pub use frame::{Frame, Limits, Message, Parser};
 pub use probe::probe;
