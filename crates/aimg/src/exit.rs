@@ -33,7 +33,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(e) = cause.downcast_ref::<aimg_gateway::Error>() {
         return match e {
             aimg_gateway::Error::Refused { .. } => Some(REFUSED),
-            aimg_gateway::Error::Replaced { .. } => Some(UNAVAILABLE),
+            aimg_gateway::Error::Unusable { .. } => Some(UNAVAILABLE),
             aimg_gateway::Error::Rule { .. } => Some(DATA),
             aimg_gateway::Error::Media(e) => Some(of_media(e)),
             aimg_gateway::Error::Recording(e) => Some(of_recording(e)),

@@ -30,9 +30,9 @@ pub enum Error {
         /// One sentence for each PBX.
         reasons: String,
     },
-    /// Every PBX was lost to another program with the same application name.
+    /// Every PBX lacks a module, or was lost to another program with the same application name.
     #[error("no PBX can be used: {reasons}")]
-    Replaced {
+    Unusable {
         /// One sentence for each PBX.
         reasons: String,
     },

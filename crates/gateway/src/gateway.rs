@@ -208,13 +208,15 @@ impl Gateway {
         if hopeless.is_empty() || hopeless.len() < reports.len() {
             return None;
         }
-        let all_replaced = hopeless.iter().all(|(_, s)| matches!(s, LinkState::Replaced(_)));
+        let any_refused = hopeless.iter().any(|(_, s)| matches!(s, LinkState::Refused(_)));
         let reason = |(pbx, state): &(&str, &LinkState)| match state {
-            LinkState::Refused(why) | LinkState::Replaced(why) | LinkState::Down(why) => format!("{pbx}: {why}"),
+            LinkState::Refused(why) | LinkState::Lacking(why) | LinkState::Replaced(why) | LinkState::Down(why) => {
+                format!("{pbx}: {why}")
+            }
             LinkState::Connecting | LinkState::Up => (*pbx).to_owned(),
         };
         let reasons = hopeless.iter().map(reason).collect::<Vec<_>>().join("; ");
-        Some(if all_replaced { Error::Replaced { reasons } } else { Error::Refused { reasons } })
+        Some(if any_refused { Error::Refused { reasons } } else { Error::Unusable { reasons } })
     }
 
     async fn stop(&mut self) {

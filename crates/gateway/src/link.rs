@@ -24,8 +24,10 @@ pub(crate) enum LinkState {
     Up,
     /// It is lost, or could not be had; it is tried again. The sentence says why.
     Down(String),
-    /// It was never up, and only a person can change that: credentials, a missing module.
+    /// It was never up, and only a person can change that: credentials.
     Refused(String),
+    /// It works, but the PBX has not what captures need.
+    Lacking(String),
     /// Another program took our ARI application over; we do not fight back.
     Replaced(String),
 }
@@ -44,7 +46,9 @@ pub(crate) struct LinkReport {
 impl LinkReport {
     /// Why this link cannot work until a person does something.
     pub(crate) fn hopeless(&self) -> Option<&LinkState> {
-        [&self.ami, &self.ari].into_iter().find(|s| matches!(s, LinkState::Refused(_) | LinkState::Replaced(_)))
+        let hopeless =
+            |s: &&LinkState| matches!(s, LinkState::Refused(_) | LinkState::Lacking(_) | LinkState::Replaced(_));
+        [&self.ami, &self.ari].into_iter().find(hopeless)
     }
 }
 
@@ -194,7 +198,7 @@ impl Desk {
     fn probed(&mut self, result: Result<aimg_ari::Probe, aimg_ari::Error>) {
         if let Err(error @ aimg_ari::Error::ModuleMissing { .. }) = result {
             tracing::error!(pbx.id = %self.pbx.id, pbx = self.pbx.name, %error, "calls on this PBX cannot be captured");
-            self.report.send_modify(|r| r.ari = LinkState::Refused(error.to_string()));
+            self.report.send_modify(|r| r.ari = LinkState::Lacking(error.to_string()));
         }
     }
 
