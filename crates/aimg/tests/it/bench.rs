@@ -13,6 +13,9 @@ use crate::wire::{Stream, stream_of};
 /// How far apart the two directions may begin and end: what is silence in one channel meanwhile.
 const ASKEW_MS_MAX: u64 = 300;
 
+/// Packets of a second.
+pub(crate) const PACKETS_MIN: u64 = 50;
+
 /// Both of them, strangers to each other but for the PBX's row.
 #[derive(Debug)]
 pub(crate) struct Bench {
@@ -35,6 +38,16 @@ impl Bench {
     /// A caller, to be told what to do.
     pub(crate) fn caller(&self, context: Context, callee: &Sipp) -> Caller {
         Caller::new(self.asterisk.access().sip_port, context, callee.port())
+    }
+
+    /// Waits until more than [`PACKETS_MIN`] of each direction of so many calls are captured.
+    #[track_caller]
+    pub(crate) fn wait_until_captured(&self, calls: usize) {
+        eventually(&format!("{calls} calls are being captured"), || {
+            let packets = self.home.live_packets();
+            let enough = packets.len() == 2 * calls && packets.iter().all(|&p| p > PACKETS_MIN);
+            if enough { Ok(()) } else { Err(format!("{packets:?}")) }
+        });
     }
 
     /// Waits until Asterisk has no channel and no bridge.

@@ -5,9 +5,8 @@ use std::time::{Duration, SystemTime};
 use aimg_core::{CallEventKind, CallState, TapMode, Timestamp};
 use aimg_testbed::{Context, Version};
 
-use crate::bench::{Bench, all_went_well, callee};
+use crate::bench::{Bench, PACKETS_MIN, all_went_well, callee};
 use crate::home::{Detail, Recording};
-use crate::waiting::eventually;
 use crate::wire::{Wire, sent_to};
 
 /// Calls that end while the gateway is away, and calls that are still there when it comes back.
@@ -15,24 +14,12 @@ const CALLS_EACH: u16 = 5;
 const SHORT_TALK: Duration = Duration::from_secs(8);
 const LONG_TALK: Duration = Duration::from_secs(16);
 
-/// Packets of a second.
-const PACKETS_MIN: u64 = 50;
-
 /// What is on its way from Asterisk's socket to the page cache when the gateway dies: a shard takes packets as they come,
 /// but on a busy machine it has to wait for its turn.
 const IN_FLIGHT: Duration = Duration::from_millis(20);
 
 fn now() -> Timestamp {
     Timestamp::default() + SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap()
-}
-
-/// Waits until more than a second of each direction of all calls is captured.
-fn wait_until_captured(bench: &Bench, calls: usize) {
-    eventually(&format!("{calls} calls are being captured"), || {
-        let packets = bench.home.live_packets();
-        let enough = packets.len() == 2 * calls && packets.iter().all(|&p| p > PACKETS_MIN);
-        if enough { Ok(()) } else { Err(format!("{packets:?}")) }
-    });
 }
 
 fn was_adopted(call: &Detail) -> bool {
@@ -46,7 +33,7 @@ fn recordings_survive_and_calls_are_adopted(version: Version) {
     let mut callee = callee(2 * CALLS_EACH);
     let [mut short, mut long] = [SHORT_TALK, LONG_TALK]
         .map(|talk| bench.caller(Context::TapAmi, &callee).calls(CALLS_EACH).talks_for(talk).start().unwrap());
-    wait_until_captured(&bench, 2 * usize::from(CALLS_EACH));
+    bench.wait_until_captured(2 * usize::from(CALLS_EACH));
 
     let first_audio = gateway.audio();
     let before_the_kill = now();

@@ -5,14 +5,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+// What the stories are told with.
 mod bench;
 mod gateway;
 mod home;
+mod stereo;
+mod waiting;
+mod wire;
+
+mod away;
+mod bad_input;
 mod killed;
 mod many_calls;
-mod stereo;
+mod rotten_spool;
+mod shown;
+mod stopped;
+mod taken_over;
 mod tap_ami;
 mod tap_hook;
-mod waiting;
 mod where_spoken;
-mod wire;
