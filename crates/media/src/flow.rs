@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aimg_core::{FlowId, Timestamp};
-use aimg_rtp::{Arrival, LedgerBuilder, Packet, PacketError, PayloadType, StreamFacts};
+use aimg_rtp::{Arrival, LedgerBuilder, Packet, PacketError, PayloadType, StreamFacts, Verdict};
 use aimg_spool::{FlowMeta, Record};
 
+use crate::batch::Datagram;
 use crate::event::Notices;
 use crate::published::{FlowSnapshot, Published};
-use crate::socket::Datagram;
 use crate::source::Source;
 use crate::spool_file::{Opened, SpoolFile};
 use crate::spool_writer::{NoRoom, SpoolWriter};
@@ -56,7 +56,22 @@ pub(crate) struct Remains {
     pub(crate) file: Arc<SpoolFile>,
 }
 
+/// What a flow has seen before it was taken over from another process.
+#[derive(Debug)]
+pub(crate) struct History {
+    pub(crate) ledger: LedgerBuilder,
+    pub(crate) dropped_by_us: u64,
+    pub(crate) first_packet_at: Option<Timestamp>,
+    pub(crate) last_packet_at: Option<Timestamp>,
+}
+
 impl Flow {
+    /// A flow that goes on where another process stopped.
+    pub(crate) fn resumed(meta: &FlowMeta, opened: Opened, published: Arc<Published>, history: History) -> Self {
+        let History { ledger, dropped_by_us, first_packet_at, last_packet_at } = history;
+        Self { ledger, dropped_by_us, first_packet_at, last_packet_at, ..Self::new(meta, opened, published) }
+    }
+
     pub(crate) fn new(meta: &FlowMeta, opened: Opened, published: Arc<Published>) -> Self {
         Self {
             id: meta.flow(),
@@ -73,6 +88,10 @@ impl Flow {
             published,
             changed: true,
         }
+    }
+
+    pub(crate) const fn first_packet_at(&self) -> Option<Timestamp> {
+        self.first_packet_at
     }
 
     /// Takes a datagram of the flow's source that came `at`.
@@ -102,6 +121,13 @@ impl Flow {
         self.first_packet_at = Some(at);
         self.notices.note_started(at);
         Receipt::First
+    }
+
+    /// Whether this very packet is in the spool.
+    pub(crate) fn has(&self, datagram: &Datagram<'_>) -> bool {
+        let Ok(packet) = Packet::parse(datagram.bytes) else { return false };
+        let arrival = Arrival::of(&packet, Timestamp::default(), datagram.kernel_drops);
+        self.first_packet_at.is_some() && self.ledger.clone().observe(arrival).verdict == Verdict::Duplicate
     }
 
     /// What is due every tick: shows where the flow stands, and notices silence. A zero `silence` is never reached.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use aimg_core::FlowId;
+use aimg_spool::Route;
 
 use crate::flow::Flow;
 use crate::source::Source;
@@ -54,8 +55,9 @@ impl FlowTable {
         Ok(())
     }
 
-    /// Lets `source`, and no other, send to the flow.
-    pub(crate) fn expect(&mut self, id: FlowId, source: Source) -> Result<(), Refusal> {
+    /// Lets the route's source, and no other, send to the flow.
+    pub(crate) fn expect(&mut self, id: FlowId, route: Route) -> Result<(), Refusal> {
+        let source = Source::from(route.source);
         let &slot = self.by_id.get(&id).ok_or(Refusal::Unknown)?;
         if let Some(&taken) = self.by_source.get(&source)
             && taken != slot
@@ -67,6 +69,7 @@ impl FlowTable {
         if let Some(before) = flow.source.replace(source) {
             self.by_source.remove(&before);
         }
+        flow.spool.show_route(route);
         self.by_source.insert(source, slot);
         Ok(())
     }
@@ -110,8 +113,12 @@ mod tests {
     use super::*;
     use crate::flow::tests::flow;
 
+    fn route(port: u16) -> Route {
+        Route { source: SocketAddr::from(([127, 0, 0, 1], port)), local_port: 4_000 }
+    }
+
     fn source(port: u16) -> Source {
-        SocketAddr::from(([127, 0, 0, 1], port)).into()
+        route(port).source.into()
     }
 
     #[test]
@@ -124,20 +131,20 @@ mod tests {
         let mut table = FlowTable::new(2);
         assert!(table.insert(one).is_ok() && table.insert(two).is_ok());
 
-        assert_eq!(table.expect(first, source(10)), Ok(()));
-        assert_eq!(table.expect(first, source(10)), Ok(()));
-        assert_eq!(table.expect(second, source(10)), Err(Refusal::Taken { owner: first }));
+        assert_eq!(table.expect(first, route(10)), Ok(()));
+        assert_eq!(table.expect(first, route(10)), Ok(()));
+        assert_eq!(table.expect(second, route(10)), Err(Refusal::Taken { owner: first }));
         // Another source for the same flow frees the one before.
-        assert_eq!(table.expect(first, source(11)), Ok(()));
+        assert_eq!(table.expect(first, route(11)), Ok(()));
         assert!(table.of_source(source(10)).is_none());
-        assert_eq!(table.expect(second, source(10)), Ok(()));
+        assert_eq!(table.expect(second, route(10)), Ok(()));
         assert_eq!(table.of_source(source(11)).map(|f| f.id), Some(first));
         assert_eq!(table.of_source(source(10)).map(|f| f.id), Some(second));
 
         assert!(table.remove(first).is_some());
         assert!(table.remove(first).is_none());
         assert!(table.of_source(source(11)).is_none());
-        assert_eq!(table.expect(first, source(11)), Err(Refusal::Unknown));
+        assert_eq!(table.expect(first, route(11)), Err(Refusal::Unknown));
         assert_eq!(table.len(), 1);
     }
 

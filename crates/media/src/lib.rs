@@ -14,11 +14,15 @@
 //!    └──── Events ◄─────┴──► counters, published ledgers
 //! ```
 //!
+//! A process that is killed loses no packet that the kernel has: its successor takes over the sockets, which a parent of
+//! both holds, what was received and not yet spooled, and the flows ([`Media::take_over`]).
+//!
 //! Every queue has a bound: the mailbox ([`MAILBOX_MESSAGES`]), the keeper's requests ([`KEEPER_REQUESTS`]) and the
 //! events ([`EVENTS`]). A shard that meets a full queue keeps what it wanted to send and tries again on its next tick.
 //!
-//! The only crate with `unsafe`: in `socket` (recvmmsg), `wake` (eventfd, poll) and `mapping` (mmap, fallocate).
+//! The only crate with `unsafe`: in `batch` (recvmmsg), `socket` (options), `wake` (eventfd, poll) and `mapping` (mmap, fallocate).
 
+mod batch;
 mod clock;
 mod config;
 mod error;
@@ -30,6 +34,7 @@ mod mailbox;
 mod mapping;
 mod media;
 mod published;
+mod resume;
 mod shard;
 mod socket;
 mod source;
@@ -44,7 +49,7 @@ pub use error::Error;
 pub use event::{EVENTS, Event, Events};
 pub use keeper::KEEPER_REQUESTS;
 pub use mailbox::MAILBOX_MESSAGES;
-pub use media::{Closed, FlowSpec, Media};
+pub use media::{Closed, FlowSpec, Inheritance, Media, Resumed, bind_ports};
 pub use published::FlowSnapshot;
 
 pub use stats::{MediaStats, ShardStats};

@@ -28,8 +28,8 @@ impl Mapping {
         // spool read the file, they do not map it writable.
         let mut map = unsafe { MmapOptions::new().offset(offset).len(length).map_mut(file) }?;
         if map.advise(Advice::PopulateWrite).is_err() {
-            // Linux before 5.14. The part is new and holds zeros.
-            map.iter_mut().step_by(PAGE_BYTES).for_each(|byte| *byte = 0);
+            // Linux before 5.14. A store of what is there: the part may be one that another process has begun.
+            map.iter_mut().step_by(PAGE_BYTES).for_each(|byte| *byte = std::hint::black_box(*byte));
         }
         Ok(Self(map))
     }

@@ -1,7 +1,7 @@
 //! The control plane's handle: opens, expects and closes flows, reads counters.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,17 +11,20 @@ use std::time::Duration;
 use aimg_core::{Direction, FlowId, Timestamp};
 use aimg_rtp::{Ledger, StreamFacts};
 use aimg_spool::FlowMeta;
+use socket2::Socket;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
+use crate::batch::Batch;
 use crate::event::{EVENTS, Outbox};
 use crate::flow::{Flow, Remains};
 use crate::flow_table::FlowTable;
 use crate::keeper::{self, KeeperQueue};
 use crate::mailbox::{Mailbox, Message, NotPosted};
 use crate::published::Published;
-use crate::shard::Shard;
+use crate::resume::resume;
+use crate::shard::{Shard, Sorter};
 use crate::spool_file::{NewSpool, SpoolFile};
 use crate::stats::{Counters, read};
 use crate::wake::Wake;
@@ -52,6 +55,70 @@ pub struct Closed {
     pub last_packet_at: Option<Timestamp>,
     /// The length of the spool file.
     pub spool_bytes: u64,
+}
+
+/// What a process takes over from the one before it.
+#[derive(Debug)]
+pub struct Inheritance {
+    /// The shards' sockets, as [`bind_ports`] made them, in the same order.
+    pub sockets: Vec<UdpSocket>,
+    /// Where the shards' receive buffers are: what a killed process had received and not yet spooled is found there.
+    pub batch_dir: PathBuf,
+    /// The spools of the flows to go on with; empty when there was no process before.
+    pub spools: Vec<PathBuf>,
+}
+
+/// A flow that goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resumed {
+    /// Which one.
+    pub flow: FlowId,
+    /// When its first packet came.
+    pub first_packet_at: Option<Timestamp>,
+}
+
+/// Binds the ports of all shards. Whoever holds the sockets may outlive the process that reads them.
+pub fn bind_ports(config: &Config) -> Result<Vec<UdpSocket>, Error> {
+    config.check()?;
+    let port = |number| if config.port == 0 { 0 } else { config.port + number as u16 };
+    let bind = |number| socket::bind(SocketAddr::new(config.bind, port(number)), config.recv_buffer_bytes);
+    (0..config.shards).map(|number| bind(number).map(UdpSocket::from)).collect()
+}
+
+/// See [`Inheritance`]; nothing where nobody outlives this process.
+enum Inherited {
+    Nothing,
+    Of { batch_dir: PathBuf, spools: Vec<PathBuf> },
+}
+
+impl Inherited {
+    /// The receive buffers of a shard.
+    fn batch(&self, shard: usize) -> Result<Batch, Error> {
+        match self {
+            Self::Nothing => Ok(Batch::new()?),
+            Self::Of { batch_dir, spools } => {
+                let path = batch_dir.join(format!("shard-{shard}.batch"));
+                Batch::in_file(&path, !spools.is_empty()).map_err(|source| Error::Spool { path, source })
+            }
+        }
+    }
+
+    /// Puts the flows that go on into their shards.
+    fn resume(self, config: &Config, shards: &mut [Shard]) -> (Vec<Resumed>, Directory) {
+        let (mut resumed, mut directory) = (Vec::new(), Directory::default());
+        let Self::Of { spools, .. } = self else { return (resumed, directory) };
+        for path in spools {
+            let published = Arc::<Published>::default();
+            let Ok((flow, route)) = resume(&path, config.flow_bytes_max, Arc::clone(&published)) else { continue };
+            let Some(shard) = shards.iter_mut().find(|s| s.sorter.local_port == route.local_port) else { continue };
+            let (id, first_packet_at) = (flow.id, flow.first_packet_at());
+            if shard.sorter.add(flow, route) {
+                directory.flows.insert(id, Entry { shard: shard.sorter.number, published });
+                resumed.push(Resumed { flow: id, first_packet_at });
+            }
+        }
+        (resumed, directory)
+    }
 }
 
 /// The media plane. Clones are the same one; it stops when the last is dropped, and leaves the spools of flows still
@@ -96,50 +163,73 @@ struct Entry {
 impl Media {
     /// Binds the ports and starts the threads.
     pub fn start(config: Config) -> Result<(Self, Events), Error> {
+        let sockets = bind_ports(&config)?;
+        let (media, events, _) = Self::run(config, sockets, Inherited::Nothing)?;
+        Ok((media, events))
+    }
+
+    /// Starts the threads on sockets that outlive this process, and goes on with the flows of the process before it.
+    ///
+    /// Flows whose spools cannot be gone on with are left out of the list; their spools are as they were.
+    pub fn take_over(config: Config, inheritance: Inheritance) -> Result<(Self, Events, Vec<Resumed>), Error> {
+        let Inheritance { sockets, batch_dir, spools } = inheritance;
+        Self::run(config, sockets, Inherited::Of { batch_dir, spools })
+    }
+
+    fn run(
+        config: Config,
+        sockets: Vec<UdpSocket>,
+        inherited: Inherited,
+    ) -> Result<(Self, Events, Vec<Resumed>), Error> {
         config.check()?;
         let clock = Clock::anchored();
         let stop = Arc::new(AtomicBool::new(false));
         let (outbox, events) = Outbox::new(EVENTS);
         let (keeper, requests) = KeeperQueue::new();
-        let mut handles = Vec::with_capacity(config.shards);
-        let mut shards = Vec::with_capacity(config.shards);
-        for number in 0..config.shards {
-            let port = if config.port == 0 { 0 } else { config.port + number as u16 };
-            let socket = socket::bind(SocketAddr::new(config.bind, port), config.recv_buffer_bytes)?;
-            let bound = socket.local_addr()?.as_socket().map_or(port, |address| address.port());
+        let mut handles = Vec::with_capacity(sockets.len());
+        let mut shards = Vec::with_capacity(sockets.len());
+        for (number, socket) in sockets.into_iter().enumerate() {
+            let local_port = socket.local_addr()?.port();
+            let socket = Socket::from(socket);
             let recv_buffer_bytes = socket.recv_buffer_size()?;
             let wake = Arc::new(Wake::new()?);
             let counters = Arc::new(Counters::default());
             let (mailbox, messages) = Mailbox::new(Arc::clone(&wake), Arc::clone(&counters));
             shards.push(Shard {
-                number,
                 socket,
                 mailbox: messages,
                 wake: Arc::clone(&wake),
-                keeper: keeper.clone(),
-                outbox: outbox.clone(),
-                counters: Arc::clone(&counters),
                 clock,
                 stop: Arc::clone(&stop),
-                flows: FlowTable::new(config.flows_max),
-                silence: config.silence,
+                batch: inherited.batch(number)?,
+                sorter: Sorter {
+                    number,
+                    flows: FlowTable::new(config.flows_max),
+                    keeper: keeper.clone(),
+                    outbox: outbox.clone(),
+                    counters: Arc::clone(&counters),
+                    silence: config.silence,
+                    local_port,
+                    kernel_drops: 0,
+                },
                 recv_buffer_bytes,
-                kernel_drops: 0,
             });
-            let address = SocketAddr::new(config.advertise, bound);
+            let address = SocketAddr::new(config.advertise, local_port);
             handles.push(ShardHandle { address, recv_buffer_bytes, mailbox, wake, counters });
         }
         let mailboxes: Vec<_> = handles.iter().map(|h| h.mailbox.clone()).collect();
+        // Before the shards read their sockets: a packet of a flow that is not there yet would be a stranger's.
+        let (resumed, directory) = inherited.resume(&config, &mut shards);
         // From here on a failure ends the threads already started: dropping the plane stops them.
-        let mut plane =
-            Plane { config, clock, shards: handles, directory: Mutex::default(), stop, threads: Vec::new() };
+        let directory = Mutex::new(directory);
+        let mut plane = Plane { config, clock, shards: handles, directory, stop, threads: Vec::new() };
         // The keeper ends by itself, when the last shard has.
         Builder::new().name("media-keeper".into()).spawn(move || keeper::run(&requests, &mailboxes))?;
         for shard in shards {
-            let name = format!("media-{}", shard.number);
+            let name = format!("media-{}", shard.sorter.number);
             plane.threads.push(Builder::new().name(name).spawn(move || shard.run())?);
         }
-        Ok((Self(Arc::new(plane)), events))
+        Ok((Self(Arc::new(plane)), events, resumed))
     }
 
     /// Opens a flow and its spool, and returns the address that Asterisk must send to. Nothing is received for it

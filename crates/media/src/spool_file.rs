@@ -39,12 +39,18 @@ struct Growth {
     closed: bool,
 }
 
-/// A new file, its header page and its first chunk.
+/// A file to write to: its header page, and the chunk in use.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) file: Arc<SpoolFile>,
     pub(crate) header: Mapping,
     pub(crate) chunk: Mapping,
+    /// The number of the chunk, from 0.
+    pub(crate) chunk_index: u64,
+    /// Bytes of the chunk that hold records.
+    pub(crate) used: usize,
+    /// The chunk after it, where packets that have waited may need it before the keeper could make it.
+    pub(crate) next: Option<Mapping>,
 }
 
 impl SpoolFile {
@@ -66,13 +72,35 @@ impl SpoolFile {
             Ok((Mapping::new(&spool.file, 0, HEADER_BYTES)?, chunk))
         });
         match parts {
-            Ok((header, chunk)) => Ok(Opened { file: Arc::new(spool), header, chunk }),
+            Ok((header, chunk)) => {
+                Ok(Opened { file: Arc::new(spool), header, chunk, chunk_index: 0, used: 0, next: None })
+            }
             Err(e) => {
                 // It holds no packet; left behind, it would only be in the way.
                 let _ = std::fs::remove_file(&spool.path);
                 Err(e)
             }
         }
+    }
+
+    /// Opens a file that another process wrote to, to go on where it stopped: behind `used` bytes of the chunk
+    /// `chunk_index`. What that process had written beyond, a record that it did not complete, is wiped.
+    pub(crate) fn reopen(
+        path: PathBuf,
+        file: File,
+        chunk_bytes: u32,
+        bytes_max: u64,
+        (chunk_index, used): (u64, usize),
+    ) -> io::Result<Opened> {
+        let growth = Mutex::new(Growth { chunks: chunk_index, closed: false });
+        let spool = Self { path, file, chunk_bytes, bytes_max, growth };
+        // What is reserved already stays as it is.
+        let mut chunk = spool.grow()?;
+        chunk.bytes_mut()[used..].fill(0);
+        // A file that has reached its bound has no next one.
+        let next = spool.grow().ok();
+        let header = Mapping::new(&spool.file, 0, HEADER_BYTES)?;
+        Ok(Opened { file: Arc::new(spool), header, chunk, chunk_index, used, next })
     }
 
     /// The next chunk, reserved and mapped.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aimg_core::Timestamp;
-use aimg_spool::{LiveCounters, Record, encode_into};
+use aimg_spool::{LiveCounters, Record, Route, encode_into};
 
 use crate::mapping::Mapping;
 use crate::spool_file::{Opened, SpoolFile, chunk_offset};
@@ -43,8 +43,8 @@ pub(crate) struct NoRoom;
 
 impl SpoolWriter {
     pub(crate) fn new(opened: Opened) -> Self {
-        let Opened { file, header, chunk } = opened;
-        Self { file, header, chunk, chunk_index: 0, used: 0, next: Next::Unasked, retired: None }
+        let Opened { file, header, chunk, chunk_index, used, next } = opened;
+        Self { file, header, chunk, chunk_index, used, next: next.map_or(Next::Unasked, Next::Ready), retired: None }
     }
 
     /// Copies a record into the file's pages; it survives the death of the process from here on.
@@ -111,6 +111,11 @@ impl SpoolWriter {
     pub(crate) fn show_committed(&mut self) {
         let used = self.used_bytes();
         self.show(LiveCounters::COMMITTED_BYTES_AT, used);
+    }
+
+    /// Shows in the file's header whose packets it takes, for the process that takes over.
+    pub(crate) fn show_route(&mut self, route: Route) {
+        LiveCounters::show_route(self.header.bytes_mut(), route);
     }
 
     fn show(&mut self, at: usize, value: u64) {

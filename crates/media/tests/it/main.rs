@@ -6,3 +6,4 @@ mod capture;
 mod lifecycle;
 mod rig;
 mod sorting;
+mod takeover;

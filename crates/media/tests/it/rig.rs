@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use aimg_core::{Codec, Direction, FlowId, SessionId};
-use aimg_media::{Closed, Config, Event, Events, FlowSpec, Media, MediaStats};
+use aimg_media::{Closed, Config, Event, Events, FlowSpec, Inheritance, Media, MediaStats, Resumed, bind_ports};
 use aimg_rtp::{Arrival, Ledger, LedgerBuilder, Packet};
 use aimg_spool::{Damage, FlowMeta, Reader};
 use tempfile::TempDir;
@@ -38,6 +38,36 @@ impl Rig {
     pub(crate) fn new(config: Config) -> Self {
         let (media, events) = Media::start(config).unwrap();
         Self { media, events, directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// One whose sockets and directory outlive it; see [`Rig::dies`].
+    pub(crate) fn with_heirs(config: Config) -> (Self, Vec<UdpSocket>) {
+        let sockets = bind_ports(&config).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let rig = Self::heir(config, &sockets, directory, vec![]).0;
+        (rig, sockets)
+    }
+
+    fn heir(config: Config, sockets: &[UdpSocket], directory: TempDir, spools: Vec<PathBuf>) -> (Self, Vec<Resumed>) {
+        let sockets = sockets.iter().map(|s| s.try_clone().unwrap()).collect();
+        let inheritance = Inheritance { sockets, batch_dir: directory.path().to_owned(), spools };
+        let (media, events, resumed) = Media::take_over(config, inheritance).unwrap();
+        (Self { media, events, directory }, resumed)
+    }
+
+    /// The end of a process in the middle of everything, `meanwhile`, and its successor, which takes over these flows.
+    pub(crate) fn dies(
+        self,
+        config: Config,
+        sockets: &[UdpSocket],
+        flows: &[FlowId],
+        meanwhile: impl FnOnce(),
+    ) -> (Self, Vec<Resumed>) {
+        let spools = flows.iter().map(|id| self.spool_path(*id)).collect();
+        let Self { media, events, directory } = self;
+        drop((media, events));
+        meanwhile();
+        Self::heir(config, sockets, directory, spools)
     }
 
     pub(crate) fn spec(&self, id: FlowId) -> FlowSpec {
