@@ -6,7 +6,10 @@ use aimg_core::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::model::{Bridge, Channel, Playback};
+use crate::model::{
+    AttendedTransfer, Bridge, Channel, ContactInfo, DeviceState, Endpoint, Extra, LiveRecording, Peer, Playback,
+    ReferTo, ReferredBy, TextMessage,
+};
 
 /// One event.
 #[derive(Clone, Debug, PartialEq)]
@@ -160,6 +163,185 @@ pub enum EventKind {
         /// The playback.
         playback: Box<Playback>,
     },
+    /// The next of several sounds of a playback began.
+    PlaybackContinuing {
+        /// The playback.
+        playback: Box<Playback>,
+    },
+    /// Asterisk began a recording of its own.
+    RecordingStarted {
+        /// The recording.
+        recording: Box<LiveRecording>,
+    },
+    /// It is done.
+    RecordingFinished {
+        /// The recording.
+        recording: Box<LiveRecording>,
+    },
+    /// It could not be made.
+    RecordingFailed {
+        /// The recording, with its cause.
+        recording: Box<LiveRecording>,
+    },
+    /// A channel runs the next application of the dialplan.
+    ChannelDialplan {
+        /// The channel.
+        channel: Box<Channel>,
+        /// Such as `Dial`.
+        #[serde(default)]
+        dialplan_app: String,
+        /// Its arguments.
+        #[serde(default)]
+        dialplan_app_data: String,
+    },
+    /// A channel's caller is known, or another one.
+    ChannelCallerId {
+        /// The channel.
+        channel: Box<Channel>,
+        /// Whether the number may be shown, as Asterisk's number.
+        #[serde(default)]
+        caller_presentation: i64,
+        /// The same in words.
+        #[serde(default)]
+        caller_presentation_txt: String,
+    },
+    /// A channel learned who it is connected to.
+    ChannelConnectedLine {
+        /// The channel.
+        channel: Box<Channel>,
+    },
+    /// Somebody began to speak. Needs `TALK_DETECT` on the channel.
+    ChannelTalkingStarted {
+        /// The channel.
+        channel: Box<Channel>,
+    },
+    /// Somebody ceased to speak.
+    ChannelTalkingFinished {
+        /// The channel.
+        channel: Box<Channel>,
+        /// How long it was, ms.
+        #[serde(default, rename = "duration")]
+        duration_ms: u64,
+    },
+    /// A tone such as that of a fax machine was heard. Needs `TONE_DETECT` on the channel.
+    ChannelToneDetected {
+        /// The channel.
+        channel: Box<Channel>,
+    },
+    /// What a program or the dialplan tells of its own.
+    ChannelUserevent {
+        /// Its name.
+        eventname: String,
+        /// The channel it is about.
+        channel: Option<Box<Channel>>,
+        /// The bridge it is about.
+        bridge: Option<Box<Bridge>>,
+        /// The endpoint it is about.
+        endpoint: Option<Box<Endpoint>>,
+        /// What it says.
+        #[serde(default)]
+        userevent: Extra,
+    },
+    /// A party asks for a transfer that the application has to make (Asterisk 20.13, 21.8, 22.3 and later).
+    ChannelTransfer {
+        /// How far it is.
+        #[serde(default)]
+        state: Option<String>,
+        /// Where the call is to go.
+        refer_to: Box<ReferTo>,
+        /// Who asks.
+        referred_by: Box<ReferredBy>,
+    },
+    /// A party sent the other away.
+    BridgeBlindTransfer {
+        /// The channel of the party that transfers.
+        channel: Box<Channel>,
+        /// The channel that is transferred; nothing for more than one.
+        transferee: Option<Box<Channel>>,
+        /// The channel that stands for the party that transfers.
+        replace_channel: Option<Box<Channel>>,
+        /// The bridge that is transferred.
+        bridge: Option<Box<Bridge>>,
+        /// The extension.
+        exten: String,
+        /// Its context.
+        context: String,
+        /// Such as `Success` or `Fail`.
+        result: String,
+        /// Whether another program asked for it.
+        #[serde(default)]
+        is_external: bool,
+    },
+    /// A party connected its two calls with each other.
+    BridgeAttendedTransfer(Box<AttendedTransfer>),
+    /// A bridge shows another channel's video.
+    BridgeVideoSourceChanged {
+        /// The bridge.
+        bridge: Box<Bridge>,
+        /// The channel it showed.
+        old_video_source_id: Option<String>,
+    },
+    /// A device is in another state.
+    DeviceStateChanged {
+        /// The device.
+        device_state: DeviceState,
+    },
+    /// An endpoint is in another state.
+    EndpointStateChange {
+        /// The endpoint.
+        endpoint: Endpoint,
+    },
+    /// A contact of an endpoint came, went, or answers no more.
+    ContactStatusChange {
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// The contact.
+        contact_info: ContactInfo,
+    },
+    /// A peer came, went, or answers no more.
+    PeerStatusChange {
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// The peer.
+        peer: Peer,
+    },
+    /// A text message arrived outside of a call. Its text is the party's: not to be logged.
+    TextMessageReceived {
+        /// The message.
+        message: TextMessage,
+        /// Who sent it, if it is an endpoint.
+        endpoint: Option<Endpoint>,
+    },
+    /// A channel could not be handed to another application, and stays.
+    ApplicationMoveFailed {
+        /// The channel.
+        channel: Box<Channel>,
+        /// The application.
+        destination: String,
+        /// What it should have been told.
+        #[serde(default)]
+        args: Vec<String>,
+    },
+    /// The application exists (Asterisk connecting to us: the first event).
+    ApplicationRegistered,
+    /// The application is gone.
+    ApplicationUnregistered,
+    /// A channel is offered to several applications; the first claim has it (Asterisk 20.17, 22.7, 23.1 and later).
+    CallBroadcast {
+        /// The channel.
+        channel: Box<Channel>,
+        /// Who calls.
+        caller: Option<String>,
+        /// Who is called.
+        called: Option<String>,
+    },
+    /// A channel that was offered is taken.
+    CallClaimed {
+        /// The channel.
+        channel: Box<Channel>,
+        /// The application that has it.
+        winner_app: String,
+    },
     /// Another program took the application over; nothing more will come.
     ApplicationReplaced,
     /// Anything else, as it came.
@@ -240,7 +422,7 @@ mod tests {
             }
             let mut unknown: Vec<&str> = events.iter().filter_map(unknown_type).collect();
             unknown.sort_unstable();
-            assert_eq!(unknown, ["ChannelDialplan", "DeviceStateChanged"], "{version}");
+            assert_eq!(unknown, [""; 0], "{version}");
         }
     }
 
@@ -292,6 +474,68 @@ mod tests {
             for (what, wanted) in cases {
                 assert!(found(wanted), "{version}: {what}");
             }
+        }
+    }
+
+    #[test]
+    fn every_type_is_understood() {
+        let channel = json!({"id": "1.2", "name": "PJSIP/a-1", "state": "Up"});
+        let bridge = json!({"id": "b", "channels": ["1.2"]});
+        let endpoint = json!({"technology": "PJSIP", "resource": "a", "channel_ids": []});
+        let recording =
+            json!({"name": "r", "format": "wav", "target_uri": "channel:1.2", "state": "done", "duration": 3});
+        let playback = json!({"id": "p", "media_uri": "digits:1", "target_uri": "channel:1.2", "state": "playing"});
+        for (kind, fields) in [
+            ("PlaybackContinuing", json!({"playback": playback})),
+            ("RecordingStarted", json!({"recording": recording})),
+            ("RecordingFinished", json!({"recording": recording})),
+            ("RecordingFailed", json!({"recording": recording})),
+            ("ChannelDialplan", json!({"channel": channel, "dialplan_app": "Dial", "dialplan_app_data": "x"})),
+            ("ChannelCallerId", json!({"channel": channel, "caller_presentation": 0, "caller_presentation_txt": ""})),
+            ("ChannelConnectedLine", json!({"channel": channel})),
+            ("ChannelTalkingStarted", json!({"channel": channel})),
+            ("ChannelTalkingFinished", json!({"channel": channel, "duration": 1200})),
+            ("ChannelToneDetected", json!({"channel": channel})),
+            ("ChannelHold", json!({"channel": channel, "musicclass": "default"})),
+            ("ChannelUnhold", json!({"channel": channel})),
+            ("ChannelUserevent", json!({"eventname": "x", "channel": channel, "userevent": {"a": "1"}})),
+            (
+                "ChannelTransfer",
+                json!({"refer_to": {"requested_destination": {"destination": "100"}},
+                "referred_by": {"source_channel": channel}}),
+            ),
+            (
+                "BridgeBlindTransfer",
+                json!({"channel": channel, "exten": "100", "context": "default", "result": "Success",
+                "is_external": false, "bridge": bridge}),
+            ),
+            (
+                "BridgeAttendedTransfer",
+                json!({"transferer_first_leg": channel, "transferer_second_leg": channel,
+                "result": "Success", "is_external": true, "destination_type": "bridge", "destination_bridge": "b"}),
+            ),
+            ("BridgeMerged", json!({"bridge": bridge, "bridge_from": bridge})),
+            ("BridgeVideoSourceChanged", json!({"bridge": bridge})),
+            ("DeviceStateChanged", json!({"device_state": {"name": "Stasis:x", "state": "INUSE"}})),
+            ("EndpointStateChange", json!({"endpoint": endpoint})),
+            (
+                "ContactStatusChange",
+                json!({"endpoint": endpoint,
+                "contact_info": {"uri": "sip:a", "contact_status": "Reachable", "aor": "a", "roundtrip_usec": "100"}}),
+            ),
+            ("PeerStatusChange", json!({"endpoint": endpoint, "peer": {"peer_status": "Registered"}})),
+            ("TextMessageReceived", json!({"message": {"from": "sip:a", "to": "sip:b", "body": "x"}})),
+            ("ApplicationMoveFailed", json!({"channel": channel, "destination": "other", "args": []})),
+            ("ApplicationRegistered", json!({})),
+            ("ApplicationUnregistered", json!({})),
+            ("CallBroadcast", json!({"channel": channel, "caller": "1", "called": "2"})),
+            ("CallClaimed", json!({"channel": channel, "winner_app": "aimg"})),
+        ] {
+            let mut message = fields;
+            message["type"] = kind.into();
+            message["application"] = "aimg".into();
+            let event = parse(&message.to_string());
+            assert!(!matches!(event.kind, EventKind::Other(_)), "{kind}: {:?}", event.kind);
         }
     }
 

@@ -143,6 +143,7 @@ impl Http {
         let method = match request.method() {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
             Method::Delete => reqwest::Method::DELETE,
         };
         let mut outgoing = self.shared.pool.request(method, url).header(AUTHORIZATION, self.authorization());

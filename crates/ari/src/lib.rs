@@ -1,4 +1,4 @@
-//! Asterisk REST Interface: what a tap needs of it, for one PBX.
+//! Asterisk REST Interface, of one PBX.
 //!
 //! Three modules know no IO and can be used and fuzzed alone: [`request`] (typed requests and their encoding), [`model`]
 //! (what Asterisk answers) and [`event`] (what it reports). On top of them stand [`Http`], which sends requests over a
@@ -27,6 +27,12 @@ pub use counters::Counts;
 pub use error::{Error, RequestLine};
 pub use event::{Event, EventKind};
 pub use http::Http;
-pub use model::{Application, AsteriskInfo, Bridge, BridgeId, Channel, ChannelState, RtpStatistics};
+pub use model::{
+    Application, AsteriskInfo, Bridge, BridgeId, Channel, ChannelState, LiveRecording, Playback, PlaybackId,
+    RtpStatistics,
+};
 pub use probe::{Probe, probe};
-pub use request::{DialplanPlace, ExternalMedia, HangupReason, Request, Spy};
+pub use request::{
+    Arrival, BridgeKind, Control, DialplanPlace, Digits, ExternalMedia, HangupReason, MuteDirection, NewChannel,
+    Originate, Play, Record, Request, Spy,
+};

@@ -3,20 +3,35 @@
 //! Path segments and query values are encoded to the unreserved characters of RFC 3986 §2.3: everything else becomes `%XX`,
 //! `+` and space included, because Asterisk decodes paths and queries by different rules and agrees with itself only there.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::error::RequestLine;
 
 pub mod applications;
 pub mod asterisk;
 pub mod bridges;
+mod call;
 pub mod channels;
+pub mod device_states;
+pub mod endpoints;
+pub mod events;
+pub mod mailboxes;
+mod media;
+pub mod playbacks;
+pub mod recordings;
+pub mod sounds;
 
-pub use channels::{DialplanPlace, ExternalMedia, HangupReason, Spy};
+pub use bridges::{BridgeKind, Membership};
+pub use call::{Arrival, NewChannel, Originate};
+pub use channels::{DialplanPlace, Digits, ExternalMedia, HangupReason, MuteDirection, Snoop, Spy};
+pub use endpoints::Message;
+pub use media::{IfExists, Play, Record};
+pub use playbacks::Control;
 
 /// What is done with a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +40,8 @@ pub enum Method {
     Get,
     /// Create it, or have it do something.
     Post,
+    /// Set it; may be repeated.
+    Put,
     /// Remove it; may be repeated.
     Delete,
 }
@@ -34,6 +51,7 @@ impl fmt::Display for Method {
         f.write_str(match self {
             Self::Get => "GET",
             Self::Post => "POST",
+            Self::Put => "PUT",
             Self::Delete => "DELETE",
         })
     }
@@ -106,9 +124,23 @@ impl<R> Request<R> {
         }
     }
 
+    fn query_true(self, name: &'static str, wanted: bool) -> Self {
+        if wanted { self.query(name, true) } else { self }
+    }
+
+    /// Items with commas between, unless there are none.
+    fn query_list<T: AsRef<str>>(self, name: &'static str, items: &[T]) -> Self {
+        let items: Vec<&str> = items.iter().map(AsRef::as_ref).collect();
+        if items.is_empty() { self } else { self.query(name, items.join(",")) }
+    }
+
     fn with_body(mut self, body: Value) -> Self {
         self.body = Some(body);
         self
+    }
+
+    fn with_variables(self, variables: &BTreeMap<String, String>) -> Self {
+        if variables.is_empty() { self } else { self.with_body(json!({"variables": variables})) }
     }
 }
 
@@ -116,6 +148,14 @@ impl<R: DeserializeOwned> Request<R> {
     /// A request that is answered with JSON.
     fn json(method: Method, path: &[&str]) -> Self {
         let parse = |body: &[u8]| serde_json::from_slice(body);
+        Self { method, path: encode_path(path), query: String::new(), body: None, on_server_error: None, parse }
+    }
+}
+
+impl Request<Vec<u8>> {
+    /// A request that is answered with a file.
+    fn file(method: Method, path: &[&str]) -> Self {
+        let parse = |body: &[u8]| Ok(body.to_vec());
         Self { method, path: encode_path(path), query: String::new(), body: None, on_server_error: None, parse }
     }
 }

@@ -7,8 +7,9 @@ use std::net::SocketAddr;
 use aimg_core::{Codec, Uniqueid};
 use serde_json::json;
 
-use super::{Method, Request};
-use crate::model::{Channel, RtpStatistics, Variable};
+use super::call::{self, NewChannel, Originate};
+use super::{Method, Play, Record, Request};
+use crate::model::{Channel, LiveRecording, Playback, PlaybackId, RtpStatistics, Variable, Variables};
 
 /// Which of a channel's audio a snoop hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub enum Spy {
     Out,
     /// Both mixed; loses audio before Asterisk 20.12, 21.7 and 22.2 (issue #851).
     Both,
+    /// Nothing; to whisper only.
+    None,
 }
 
 impl fmt::Display for Spy {
@@ -27,6 +30,59 @@ impl fmt::Display for Spy {
             Self::In => "in",
             Self::Out => "out",
             Self::Both => "both",
+            Self::None => "none",
+        })
+    }
+}
+
+/// A snoop channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snoop {
+    /// Its id, minted by the caller.
+    pub id: Uniqueid,
+    /// The application it enters.
+    pub app: String,
+    /// What its StasisStart tells; none may hold a comma.
+    pub args: Vec<String>,
+    /// What it hears.
+    pub spy: Spy,
+    /// Who hears what is sent to it: `Out` the channel's party, `In` whoever listens to the channel.
+    pub whisper: Spy,
+}
+
+/// Keys to be pressed on a channel, as its party hears them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Digits {
+    /// 0-9, A-D, # and *.
+    pub digits: String,
+    /// Silence before the first, ms.
+    pub before_ms: Option<u32>,
+    /// Silence between them, ms; Asterisk's default is 100.
+    pub between_ms: Option<u32>,
+    /// How long each is pressed, ms; Asterisk's default is 100.
+    pub duration_ms: Option<u32>,
+    /// Silence after the last, ms.
+    pub after_ms: Option<u32>,
+}
+
+/// Which of a channel's audio is muted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MuteDirection {
+    /// Both directions.
+    #[default]
+    Both,
+    /// What its party says.
+    In,
+    /// What its party hears.
+    Out,
+}
+
+impl fmt::Display for MuteDirection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Both => "both",
+            Self::In => "in",
+            Self::Out => "out",
         })
     }
 }
@@ -79,6 +135,14 @@ pub enum HangupReason {
     NormalUnspecified,
     /// Failure (38).
     Failure,
+    /// The number is incomplete (28).
+    NumberIncomplete,
+    /// No codec in common (65).
+    CodecMismatch,
+    /// Interworking (127).
+    Interworking,
+    /// Answered elsewhere (26).
+    AnsweredElsewhere,
 }
 
 impl fmt::Display for HangupReason {
@@ -93,6 +157,10 @@ impl fmt::Display for HangupReason {
             Self::Unallocated => "unallocated",
             Self::NormalUnspecified => "normal_unspecified",
             Self::Failure => "failure",
+            Self::NumberIncomplete => "number_incomplete",
+            Self::CodecMismatch => "codec_mismatch",
+            Self::Interworking => "interworking",
+            Self::AnsweredElsewhere => "answered_elsewhere",
         })
     }
 }
@@ -115,6 +183,34 @@ pub fn snoop(channel: &Uniqueid, id: &Uniqueid, app: &str, spy: Spy) -> Request<
         .query("app", app)
 }
 
+/// Creates a snoop channel that may also whisper; otherwise as [`snoop`].
+pub fn snoop_as(channel: &Uniqueid, snoop: &Snoop) -> Request<Channel> {
+    Request::json(Method::Post, &["channels", channel.as_str(), "snoop", snoop.id.as_str()])
+        .query("spy", snoop.spy)
+        .query("whisper", snoop.whisper)
+        .query("app", &snoop.app)
+        .query_list("appArgs", &snoop.args)
+}
+
+/// Calls an endpoint. The answer comes when the channel exists; whether it is answered, events tell. 409 when an id is taken,
+/// a server error (500) when the endpoint is unknown or not registered.
+pub fn originate(call: &Originate) -> Request<Channel> {
+    call::originate(call)
+}
+
+/// Creates a channel that is in Stasis and not dialled yet; see [`dial`]. 409 when an id is taken.
+pub fn create(channel: &NewChannel) -> Request<Channel> {
+    call::create(channel)
+}
+
+/// Dials a channel of [`create`]: `caller`, where given, hears its early media; after `timeout_s` without an answer it is
+/// hung up (0 for never).
+pub fn dial(id: &Uniqueid, caller: Option<&Uniqueid>, timeout_s: u32) -> Request<()> {
+    Request::plain(Method::Post, &["channels", id.as_str(), "dial"])
+        .query_if("caller", caller)
+        .query("timeout", timeout_s)
+}
+
 /// Creates an external media channel (Asterisk 16.6 and later). The answer tells the source address of its RTP:
 /// [`Channel::rtp_source`]. An id already taken is a conflict with Asterisk 16, a server error (500) with 22.
 pub fn external_media(media: &ExternalMedia) -> Request<Channel> {
@@ -130,7 +226,7 @@ pub fn external_media(media: &ExternalMedia) -> Request<Channel> {
     request.on_server_error = Some(
         "are chan_rtp.so and res_rtp_asterisk.so loaded, is the id free, and is the range of rtp.conf large enough?",
     );
-    if media.variables.is_empty() { request } else { request.with_body(json!({"variables": media.variables})) }
+    request.with_variables(&media.variables)
 }
 
 /// The value of a variable or function, such as `CHANNEL(linkedid)`; the channel need not be in Stasis. 404 for a variable
@@ -154,6 +250,22 @@ pub fn continue_in_dialplan(id: &Uniqueid, place: Option<&DialplanPlace>) -> Req
         .query_if("priority", place.map(|place| place.priority))
 }
 
+/// Hands a channel that is in Stasis to another application (Asterisk 16.3 and later). Done after the answer; a failure is
+/// [`crate::EventKind::ApplicationMoveFailed`].
+pub fn move_to_app<T: AsRef<str>>(id: &Uniqueid, app: &str, args: &[T]) -> Request<()> {
+    Request::plain(Method::Post, &["channels", id.as_str(), "move"]).query("app", app).query_list("appArgs", args)
+}
+
+/// Has the party of a channel call `endpoint` instead (SIP 302 or REFER). Both must be of one technology: 422 otherwise.
+pub fn redirect(id: &Uniqueid, endpoint: &str) -> Request<()> {
+    Request::plain(Method::Post, &["channels", id.as_str(), "redirect"]).query("endpoint", endpoint)
+}
+
+/// Hangs a channel up with a Q.850 cause of its own (Asterisk 18 and later).
+pub fn hangup_with_cause(id: &Uniqueid, cause: u16) -> Request<()> {
+    Request::plain(Method::Delete, &["channels", id.as_str()]).query("reason_code", cause)
+}
+
 /// Hangs a channel up; it need not be in Stasis.
 pub fn hangup(id: &Uniqueid, reason: HangupReason) -> Request<()> {
     Request::plain(Method::Delete, &["channels", id.as_str()]).query("reason", reason)
@@ -168,4 +280,99 @@ pub fn rtp_statistics(id: &Uniqueid) -> Request<RtpStatistics> {
 /// Answers a channel that is in Stasis.
 pub fn answer(id: &Uniqueid) -> Request<()> {
     Request::plain(Method::Post, &["channels", id.as_str(), "answer"])
+}
+
+/// Tells a channel's party that it rings.
+pub fn start_ringing(id: &Uniqueid) -> Request<()> {
+    channel(Method::Post, id, "ring")
+}
+
+/// Ends the ringing.
+pub fn stop_ringing(id: &Uniqueid) -> Request<()> {
+    channel(Method::Delete, id, "ring")
+}
+
+/// Tells a channel's party that media comes before the answer (SIP 183; Asterisk 20.16, 21.11, 22.6 and later).
+pub fn progress(id: &Uniqueid) -> Request<()> {
+    channel(Method::Post, id, "progress")
+}
+
+/// Presses keys on a channel.
+pub fn dtmf(id: &Uniqueid, keys: &Digits) -> Request<()> {
+    channel(Method::Post, id, "dtmf")
+        .query("dtmf", &keys.digits)
+        .query_if("before", keys.before_ms)
+        .query_if("between", keys.between_ms)
+        .query_if("duration", keys.duration_ms)
+        .query_if("after", keys.after_ms)
+}
+
+/// Mutes a channel. Needs `res_mutestream.so`.
+pub fn mute(id: &Uniqueid, sound: MuteDirection) -> Request<()> {
+    channel(Method::Post, id, "mute").query("direction", sound)
+}
+
+/// The reverse of [`mute`].
+pub fn unmute(id: &Uniqueid, sound: MuteDirection) -> Request<()> {
+    channel(Method::Delete, id, "mute").query("direction", sound)
+}
+
+/// Puts a channel's party on hold, as its phone shows it.
+pub fn hold(id: &Uniqueid) -> Request<()> {
+    channel(Method::Post, id, "hold")
+}
+
+/// The reverse of [`hold`].
+pub fn unhold(id: &Uniqueid) -> Request<()> {
+    channel(Method::Delete, id, "hold")
+}
+
+/// Plays music to a channel: of a class of musiconhold.conf, or the default.
+pub fn start_moh(id: &Uniqueid, class: Option<&str>) -> Request<()> {
+    channel(Method::Post, id, "moh").query_if("mohClass", class)
+}
+
+/// Ends the music.
+pub fn stop_moh(id: &Uniqueid) -> Request<()> {
+    channel(Method::Delete, id, "moh")
+}
+
+/// Sends silence to a channel that nothing else is sent to, for phones that hang up without RTP.
+pub fn start_silence(id: &Uniqueid) -> Request<()> {
+    channel(Method::Post, id, "silence")
+}
+
+/// Ends the silence.
+pub fn stop_silence(id: &Uniqueid) -> Request<()> {
+    channel(Method::Delete, id, "silence")
+}
+
+/// Plays to a channel. The answer comes when it is queued; [`crate::EventKind::PlaybackFinished`] tells the end.
+pub fn play(id: &Uniqueid, playback: &PlaybackId, play: &Play) -> Request<Playback> {
+    play.asked(Request::json(Method::Post, &["channels", id.as_str(), "play", playback.as_str()]))
+}
+
+/// Records what a channel's party says. 409 when the channel is in a bridge, or the name is taken.
+pub fn record(id: &Uniqueid, record: &Record) -> Request<LiveRecording> {
+    record.asked(Request::json(Method::Post, &["channels", id.as_str(), "record"]))
+}
+
+/// The values of several variables or functions (Asterisk 20.20, 22.10, 23.4 and later).
+pub fn variables(id: &Uniqueid, names: &[&str]) -> Request<Variables> {
+    Request::json(Method::Get, &["channels", id.as_str(), "variables"]).query_list("variables", names)
+}
+
+/// Sets several variables or functions (Asterisk 20.20, 22.10, 23.4 and later).
+pub fn set_variables(id: &Uniqueid, variables: &BTreeMap<String, String>) -> Request<()> {
+    channel(Method::Post, id, "variables").with_body(json!({"variables": variables}))
+}
+
+/// Tells the party that transfers a call how that goes: `channel_progress`, `channel_answered`, `channel_unavailable` or
+/// `channel_declined` (Asterisk 20.13, 21.8, 22.3 and later).
+pub fn transfer_progress(id: &Uniqueid, state: &str) -> Request<()> {
+    channel(Method::Post, id, "transfer_progress").query("states", state)
+}
+
+fn channel(method: Method, id: &Uniqueid, what: &str) -> Request<()> {
+    Request::plain(method, &["channels", id.as_str(), what])
 }

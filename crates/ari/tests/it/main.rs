@@ -1,7 +1,8 @@
-//! Faults of the network and of Asterisk, played by a scripted server on loopback.
+//! Every request as Asterisk describes it; faults of the network and of Asterisk, played by a scripted server on loopback.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic; clippy exempts only functions marked as tests")]
 
+mod encoding;
 mod fake;
 mod requests;
 mod stream;
