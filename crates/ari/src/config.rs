@@ -35,6 +35,13 @@ pub struct Config {
     pub requests_max: usize,
     /// Requests that may wait for their turn beyond that; one more fails as not sent. Default 1,024.
     pub requests_waiting_max: usize,
+    /// After so many requests in a row without connection or answer, requests are refused as not sent, but for one at a time
+    /// that sees whether the PBX answers again. Default 8, more than one tap asks at once; 0 turns it off.
+    pub breaker_failures: u32,
+    /// How long requests are refused at first, half of it at least. Default 500 ms.
+    pub breaker_delay_min: Duration,
+    /// How long requests are refused at most between two tries. Default 15 s.
+    pub breaker_delay_max: Duration,
     /// Connections kept open while the stream is up, so that the parallel requests of a tap find them ready. Default 6, the
     /// objects of one tap; costs one small request each every 5 s. 0 turns it off.
     pub connections_warm: usize,
@@ -120,6 +127,9 @@ impl Config {
             request_timeout: Duration::from_secs(5),
             requests_max: 64,
             requests_waiting_max: 1024,
+            breaker_failures: 8,
+            breaker_delay_min: Duration::from_millis(500),
+            breaker_delay_max: Duration::from_secs(15),
             connections_warm: 6,
             reply_bytes_max: 16 << 20,
             events_max: 8192,

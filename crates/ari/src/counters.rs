@@ -44,10 +44,14 @@ counters! {
     requests_not_sent,
     /// Of those: refused because too many others were waiting already.
     requests_crowded_out,
+    /// Of those: refused because the PBX did not answer earlier ones.
+    requests_broken_off,
     /// Requests whose outcome is unknown: timed out or cut after sending.
     requests_maybe_done,
     /// Requests that Asterisk answered with an error.
     requests_rejected,
+    /// Times the PBX did not answer several requests in a row, or the one that was to see whether it answers again.
+    breaker_opened,
     /// Times the event stream came up, resync included.
     streams_up,
     /// Times an attempt failed or a live event stream was lost.

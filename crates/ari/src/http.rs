@@ -1,7 +1,7 @@
 //! Sends requests to one PBX: keep-alive pool, bounded concurrency, time-outs, errors by what the caller can do.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -9,9 +9,10 @@ use reqwest::header::{AUTHORIZATION, HeaderValue};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use url::Url;
 
+use crate::breaker::{Breaker, BreakerState, Outcome, Ticket};
 use crate::config::Config;
 use crate::counters::{Counters, Counts};
 use crate::error::{Error, RequestLine};
@@ -46,6 +47,8 @@ struct Shared {
     places: Semaphore,
     waiting: AtomicUsize,
     waiting_max: usize,
+    /// Held for the time of a comparison, never across a wait.
+    breaker: Mutex<Breaker>,
     counters: Counters,
 }
 
@@ -94,6 +97,11 @@ impl Http {
                 places: Semaphore::new(config.requests_max),
                 waiting: AtomicUsize::new(0),
                 waiting_max: config.requests_waiting_max,
+                breaker: Mutex::new(Breaker::new(
+                    config.breaker_failures,
+                    config.breaker_delay_min,
+                    config.breaker_delay_max,
+                )),
                 counters: Counters::default(),
             }),
         })
@@ -107,6 +115,16 @@ impl Http {
     /// The counters of this client and all its clones.
     pub fn counts(&self) -> Counts {
         self.shared.counters.read()
+    }
+
+    /// Whether requests are sent, or refused because the PBX did not answer the last ones.
+    pub fn breaker(&self) -> BreakerState {
+        self.shared.breaker().state(Instant::now().into_std())
+    }
+
+    /// The PBX was seen alive by other means than a request.
+    pub(crate) fn is_alive(&self) {
+        self.shared.breaker().answered();
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -139,7 +157,34 @@ impl Http {
 
     async fn exchange<R>(&self, request: &Request<R>) -> Result<R, Error> {
         let url = self.url(request)?;
+        // Before a place is waited for: behind a dead PBX there would be a crowd of those who wait in vain.
+        let admission = self.admission(request)?;
         let _place = self.place(request).await?;
+        let outcome = self.send(request, url).await;
+        admission.ended(match &outcome {
+            Err(Error::NotSent { .. } | Error::MaybeDone { .. }) => Outcome::Silent,
+            _ => Outcome::Answered,
+        });
+        outcome
+    }
+
+    fn admission<R>(&self, request: &Request<R>) -> Result<Admission<'_>, Error> {
+        let shared = &*self.shared;
+        let admitted = shared.breaker().admit(Instant::now().into_std());
+        admitted.map(|ticket| Admission { shared, ticket, outcome: Outcome::Abandoned }).map_err(|retry_in| {
+            shared.counters.requests_broken_off.add();
+            Error::NotSent {
+                request: request.line(),
+                host: shared.host.clone(),
+                reason: format!(
+                    "it did not answer the last requests, the next is tried in {} ms: is Asterisk frozen or unreachable?",
+                    retry_in.as_millis()
+                ),
+            }
+        })
+    }
+
+    async fn send<R>(&self, request: &Request<R>, url: Url) -> Result<R, Error> {
         let method = match request.method() {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,
@@ -252,6 +297,35 @@ impl Http {
             }
             400..500 => Error::BadRequest { request, message },
             _ => Error::NotServed { request, host, status },
+        }
+    }
+}
+
+impl Shared {
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        // Nothing that holds it can panic halfway through a change.
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request that the breaker let through. It learns the outcome on drop: of a request that is given up, that it was.
+struct Admission<'a> {
+    shared: &'a Shared,
+    ticket: Ticket,
+    outcome: Outcome,
+}
+
+impl Admission<'_> {
+    fn ended(mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        let now = Instant::now().into_std();
+        if self.shared.breaker().ended(self.ticket, self.outcome, now, rand::random()) {
+            self.shared.counters.breaker_opened.add();
         }
     }
 }

@@ -8,6 +8,7 @@
 //! Left to others: which channels are tapped and when (the session reducer), and which ids objects get — the caller mints
 //! and registers an id *before* it asks for the object, because the object's first event may arrive before the reply.
 
+mod breaker;
 mod client;
 mod config;
 mod counters;
@@ -21,6 +22,7 @@ mod socket;
 mod stream;
 mod time;
 
+pub use breaker::BreakerState;
 pub use client::{Client, Events, Notice};
 pub use config::{Config, ConfigError};
 pub use counters::Counts;

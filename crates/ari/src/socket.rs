@@ -64,6 +64,7 @@ impl EventSocket {
                 return Err(lost(http, format!("no WebSocket within {} ms", config.request_timeout.as_millis())));
             }
         };
+        http.is_alive();
         Ok(Self {
             stream,
             http: http.clone(),

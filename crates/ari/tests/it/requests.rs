@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aimg_ari::{BridgeId, Client, Error, Events, HangupReason, Http, Notice, request};
+use aimg_ari::{BreakerState, BridgeId, Client, Error, Events, HangupReason, Http, Notice, request};
 use aimg_core::Uniqueid;
 use futures_util::future::join_all;
 use tokio::net::TcpListener;
@@ -120,6 +120,90 @@ async fn a_turn_that_does_not_come_means_not_sent() {
     let error = http.call(request::asterisk::info()).await.unwrap_err();
     assert!(matches!(error, Error::NotSent { .. }), "{error:?}");
     assert_eq!(fake.connections(), 0);
+}
+
+const HANGUP: &str = "DELETE /ari/channels/1.2";
+
+async fn hangup(http: &Http) -> Result<(), Error> {
+    http.call(request::channels::hangup(&Uniqueid::new("1.2"), HangupReason::Normal)).await
+}
+
+#[tokio::test]
+async fn a_silent_pbx_is_left_alone() {
+    let fake = FakePbx::start().await;
+    fake.answer(HANGUP, Answer::Cut);
+    let mut config = fake.config();
+    config.connections_warm = 0;
+    config.breaker_failures = 2;
+    config.breaker_delay_min = Duration::from_secs(3_600);
+    config.breaker_delay_max = Duration::from_secs(3_600);
+    let (client, mut events) = Client::start(config).unwrap();
+    let subscriber = fake.subscriber().await;
+    assert!(matches!(timeout(DEADLINE, events.next()).await.unwrap(), Some(Notice::Up { .. })));
+    let http = client.http();
+    for _ in 0..2 {
+        assert!(matches!(hangup(http).await, Err(Error::MaybeDone { .. })));
+    }
+    let error = hangup(http).await.unwrap_err();
+    assert!(matches!(error, Error::NotSent { .. }), "{error:?}");
+    assert!(error.to_string().contains("did not answer the last requests"), "{error}");
+    assert!(matches!(http.breaker(), BreakerState::Open { .. }));
+    assert_eq!((http.counts().breaker_opened, http.counts().requests_broken_off), (1, 1));
+    assert_eq!(fake.requests(HANGUP), 2);
+
+    // An event stream that opens is a sign of life.
+    subscriber.push.send(crate::fake::Push::Cut).unwrap();
+    fake.subscriber().await;
+    until("the breaker's end", || http.breaker() == BreakerState::Closed).await;
+}
+
+#[tokio::test]
+async fn a_silent_pbx_is_asked_again() {
+    let fake = FakePbx::start().await;
+    fake.answer(HANGUP, Answer::Cut);
+    let mut config = fake.config();
+    config.breaker_failures = 1;
+    config.breaker_delay_min = Duration::from_millis(1);
+    config.breaker_delay_max = Duration::from_millis(2);
+    let http = Http::new(&config).unwrap();
+    let fail_until_opened_again = async {
+        while http.counts().breaker_opened < 3 {
+            hangup(&http).await.unwrap_err();
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, fail_until_opened_again).await.unwrap();
+    fake.answer(HANGUP, Answer::Json(204, String::new()));
+    let succeed = async {
+        while hangup(&http).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, succeed).await.unwrap();
+    assert_eq!(http.breaker(), BreakerState::Closed);
+}
+
+#[tokio::test]
+async fn a_probe_that_is_given_up_leaves_the_next_one_free() {
+    let fake = FakePbx::start().await;
+    fake.answer(HANGUP, Answer::Cut);
+    let mut config = fake.config();
+    config.breaker_failures = 1;
+    config.breaker_delay_min = Duration::ZERO;
+    let http = Http::new(&config).unwrap();
+    hangup(&http).await.unwrap_err();
+    fake.answer(HANGUP, Answer::Hang);
+    let probe = tokio::spawn({
+        let http = http.clone();
+        async move { hangup(&http).await }
+    });
+    until("the probe", || fake.requests(HANGUP) == 2).await;
+    assert_eq!(http.breaker(), BreakerState::HalfOpen);
+    assert!(matches!(hangup(&http).await, Err(Error::NotSent { .. })));
+    probe.abort();
+    assert!(probe.await.unwrap_err().is_cancelled());
+    fake.answer(HANGUP, Answer::Json(204, String::new()));
+    hangup(&http).await.unwrap();
 }
 
 #[tokio::test]
