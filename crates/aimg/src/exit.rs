@@ -30,6 +30,9 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(e) = cause.downcast_ref::<Store>() {
         return Some(of_store(e));
     }
+    if let Some(e) = cause.downcast_ref::<Recording>() {
+        return Some(of_recording(e));
+    }
     if let Some(e) = cause.downcast_ref::<aimg_gateway::Error>() {
         return match e {
             aimg_gateway::Error::Refused { .. } => Some(REFUSED),
