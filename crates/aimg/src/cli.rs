@@ -43,9 +43,17 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the gateway: follow all PBXs, capture their calls, until SIGTERM or Ctrl-C
-    Serve,
+    ///
+    /// A small parent holds the sockets and watches over the worker: one that dies is replaced, and its captures go on
+    /// without a gap. SIGHUP replaces the worker by the program as it is on the disk: an upgrade in the middle of calls.
+    Serve(Serve),
     /// Show every setting with its origin, and whether the gateway could run with them
     Check,
+    /// Tell whether calls will be captured: this machine, every PBX, and real packets from each to here
+    Doctor {
+        /// Only this PBX [default: all that are followed]
+        pbx: Option<String>,
+    },
     /// Make the database, or bring it up to this version
     Migrate {
         /// Only show which migrations are applied
@@ -63,6 +71,16 @@ pub(crate) enum Command {
     /// One call: its events, legs, ledgers and certificates
     #[command(subcommand)]
     Session(Session),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Do the work on these sockets, which a parent holds: file descriptors between commas
+    #[arg(long, hide = true, value_delimiter = ',', value_name = "FD")]
+    pub(crate) worker: Vec<i32>,
+    /// Go on with the captures of the worker before
+    #[arg(long, hide = true, requires = "worker")]
+    pub(crate) takeover: bool,
 }
 
 #[derive(Debug, Subcommand)]

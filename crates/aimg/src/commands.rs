@@ -2,15 +2,19 @@
 
 mod calls;
 mod check;
+mod doctor;
 mod migrate;
 mod pbx;
 mod serve;
 mod session;
 mod tenant;
+mod worker;
 
 use aimg_store::Store;
 
-use crate::cli::{Cli, Command};
+pub(crate) use serve::WorkerEnded;
+
+use crate::cli::{Cli, Command, Serve};
 use crate::output::Output;
 use crate::settings::{Places, Settings};
 
@@ -19,8 +23,12 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
     let settings = Settings::load(&Places::usual(cli.config), std::env::vars_os())?;
     let output = Output { json: cli.json };
     match cli.command {
-        Command::Serve => serve::run(settings, output).await,
+        Command::Serve(Serve { worker, takeover }) if !worker.is_empty() => {
+            worker::run(settings, output, &worker, takeover).await
+        }
+        Command::Serve(_) => serve::run(&settings).await,
         Command::Check => check::run(&settings, output).await,
+        Command::Doctor { pbx } => doctor::run(&settings, output, pbx).await,
         Command::Migrate { status } => migrate::run(&settings, output, status).await,
         Command::Tenant(command) => tenant::run(&settings, output, command).await,
         Command::Pbx(command) => pbx::run(&settings, output, command).await,

@@ -1,9 +1,11 @@
 //! What the program's exit code says; the table is in `aimg --help`.
 
+use aimg_gateway::doctor::Failure;
 use aimg_media::Error as Media;
 use aimg_recording::Error as Recording;
 use aimg_store::Error as Store;
 
+use crate::commands::WorkerEnded;
 use crate::settings::SettingsError;
 
 /// Wrong usage, or a setting with a value that is not allowed.
@@ -11,7 +13,7 @@ pub(crate) const USAGE: u8 = 64;
 const DATA: u8 = 65;
 const NO_SUCH_THING: u8 = 66;
 const UNAVAILABLE: u8 = 69;
-const DEFECT: u8 = 70;
+pub(crate) const DEFECT: u8 = 70;
 const CANNOT_CREATE: u8 = 73;
 const IO: u8 = 74;
 const TRY_AGAIN: u8 = 75;
@@ -23,12 +25,30 @@ pub(crate) fn code(error: &anyhow::Error) -> u8 {
     error.chain().find_map(of_cause).unwrap_or(DEFECT)
 }
 
+/// Whether an exit code says that the program ended by its own decision, and not of a defect.
+pub(crate) fn is_deliberate(code: u8) -> bool {
+    code == 0 || (code != DEFECT && (USAGE..=NEWER).contains(&code))
+}
+
 fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if cause.is::<SettingsError>() || cause.is::<aimg_ari::ConfigError>() || cause.is::<Usage>() {
         return Some(USAGE);
     }
+    if let Some(WorkerEnded(code)) = cause.downcast_ref::<WorkerEnded>() {
+        return Some(*code);
+    }
+    if let Some(e) = cause.downcast_ref::<Media>() {
+        return Some(of_media(e));
+    }
     if let Some(e) = cause.downcast_ref::<Store>() {
         return Some(of_store(e));
+    }
+    if let Some(e) = cause.downcast_ref::<NotCaptured>() {
+        return Some(match e.kind {
+            Failure::Refused => REFUSED,
+            Failure::NotWritable => CANNOT_CREATE,
+            Failure::Unavailable => UNAVAILABLE,
+        });
     }
     if let Some(e) = cause.downcast_ref::<Recording>() {
         return Some(of_recording(e));
@@ -89,3 +109,13 @@ fn of_recording(error: &Recording) -> u8 {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
+
+/// What `aimg doctor` found.
+#[derive(Debug, thiserror::Error)]
+#[error("calls will not be captured, or not all of them: {problems} problem(s), see above")]
+pub(crate) struct NotCaptured {
+    /// How many.
+    pub(crate) problems: usize,
+    /// The kind that has to be mended first.
+    pub(crate) kind: Failure,
+}

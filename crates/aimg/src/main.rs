@@ -34,6 +34,9 @@ fn main() -> ExitCode {
 /// One clear sentence (or JSON object) on standard error, and the code that says what kind of failure it was.
 fn fail(error: &anyhow::Error, json: bool) -> ExitCode {
     let code = exit::code(error);
+    if error.is::<commands::WorkerEnded>() {
+        return ExitCode::from(code);
+    }
     if json {
         eprintln!("{}", serde_json::json!({ "error": format!("{error:#}"), "exit_code": code }));
     } else {

@@ -138,6 +138,11 @@ pub enum CallEventKind {
         /// The part of the session's capture that begins.
         part: u16,
     },
+    /// Its capture went on across a restart of the gateway, without a gap.
+    Resumed {
+        /// The part of the session's capture that goes on.
+        part: u16,
+    },
     /// The session ended in a way that nobody saw.
     Lost {
         /// Why.
@@ -172,6 +177,7 @@ impl CallEventKind {
             Self::FlowStarted { .. } => "flow_started",
             Self::TapFailed { .. } => "tap_failed",
             Self::Adopted { .. } => "adopted",
+            Self::Resumed { .. } => "resumed",
             Self::Lost { .. } => "lost",
             Self::RecordingReady { .. } => "recording_ready",
             Self::RecordingFailed { .. } => "recording_failed",
@@ -193,6 +199,7 @@ impl fmt::Display for CallEventKind {
             Self::FlowStarted { direction, .. } => write!(f, "first packet of the {direction}"),
             Self::TapFailed { reason } => write!(f, "capture failed: {reason}"),
             Self::Adopted { part } => write!(f, "found alive after a restart, captured as part {part}"),
+            Self::Resumed { part } => write!(f, "capture {part} went on across a restart"),
             Self::Lost { reason: FailReason::PbxRestarted } => f.write_str("lost: Asterisk went down"),
             Self::Lost { reason: FailReason::GoneWhileAway } => f.write_str("lost: it ended while nobody looked"),
             Self::RecordingReady { part, complete: true } => write!(f, "recording {part} ready, complete"),

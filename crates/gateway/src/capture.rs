@@ -87,6 +87,14 @@ impl Captures {
         tokio::spawn(run(self.studio.clone(), manifest, self.inbox.clone(), orders));
     }
 
+    /// Goes on with a capture whose flows were taken over from an earlier process.
+    pub(crate) fn resume(&mut self, manifest: Manifest) {
+        let (sender, orders) = mpsc::channel(ORDERS);
+        self.running.insert((manifest.session, manifest.part), sender);
+        self.studio.routes.insert(manifest.session, self.inbox.clone());
+        tokio::spawn(carry_on(self.studio.clone(), manifest, self.inbox.clone(), orders));
+    }
+
     pub(crate) fn answered(&mut self, session: SessionId, part: u16, at: Timestamp) {
         self.order(session, part, Order::Answered(at));
     }
@@ -105,7 +113,7 @@ impl Captures {
     }
 }
 
-async fn run(studio: Studio, mut manifest: Manifest, inbox: Inbox, mut orders: mpsc::Receiver<Order>) {
+async fn run(studio: Studio, manifest: Manifest, inbox: Inbox, orders: mpsc::Receiver<Order>) {
     let (session, part) = (manifest.session, manifest.part);
     let dir = manifest.part_dir(&studio.spool_dir);
     studio.routes.insert(session, inbox.clone());
@@ -117,6 +125,13 @@ async fn run(studio: Studio, mut manifest: Manifest, inbox: Inbox, mut orders: m
         }
     }
     keep(&manifest, &dir).await;
+    carry_on(studio, manifest, inbox, orders).await;
+}
+
+/// From the open flows to the finished recording.
+async fn carry_on(studio: Studio, mut manifest: Manifest, inbox: Inbox, mut orders: mpsc::Receiver<Order>) {
+    let (session, part) = (manifest.session, manifest.part);
+    let dir = manifest.part_dir(&studio.spool_dir);
     attend(&studio, &mut manifest, &dir, &mut orders).await;
     run_dry(&studio, session, part).await;
     let ledgers = close(&studio, session, part).await;
@@ -202,7 +217,7 @@ fn live_change(manifest: &Manifest, [caller, callee]: [Option<Ledger>; 2]) -> Ch
 }
 
 /// Closes both flows; their last ledgers, where they were open.
-async fn close(studio: &Studio, session: SessionId, part: u16) -> [Option<Ledger>; 2] {
+pub(crate) async fn close(studio: &Studio, session: SessionId, part: u16) -> [Option<Ledger>; 2] {
     let close = |direction| studio.media.close(FlowId { session, part, direction });
     let (caller, callee) = tokio::join!(close(Direction::Caller), close(Direction::Callee));
     [caller, callee].map(|closed| match closed {

@@ -2,11 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aimg_core::{PbxId, TenantId, TenantScope};
-use aimg_media::Media;
+use aimg_media::{Inheritance, Media};
 use aimg_recording::SpoolLock;
 use aimg_session::{CaptureRule, Switchboard};
 use aimg_store::{Pbx, Store};
@@ -26,11 +27,32 @@ const FINISHING_MAX: usize = 2;
 /// How often the links' reports are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// How long the spool of a process that was killed may take to be free.
+const SPOOL_PATIENCE: Duration = Duration::from_secs(1);
+
 /// A running link.
 struct Running {
     stop: watch::Sender<bool>,
     report: watch::Receiver<LinkReport>,
     task: JoinHandle<()>,
+}
+
+/// The sockets of the media plane, held by a process that outlives this one.
+#[derive(Debug)]
+pub struct Sockets {
+    /// One a shard, as [`aimg_media::bind_ports`] made them.
+    pub sockets: Vec<std::net::UdpSocket>,
+    /// They were another gateway's until it died: its captures go on.
+    pub takeover: bool,
+}
+
+/// How a gateway stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Captures are taken down and their recordings finished.
+    Drain,
+    /// Everything stays as it is, for the process that takes over.
+    HandOver,
 }
 
 /// One running node. See [`Gateway::start`].
@@ -49,11 +71,14 @@ pub struct Gateway {
 
 impl Gateway {
     /// Takes the spool, opens the media plane and looks for what an earlier run left; nothing is connected yet.
-    pub async fn start(config: Config, store: Store, id_seed: u64) -> Result<Self, Error> {
+    pub async fn start(config: Config, store: Store, sockets: Sockets, id_seed: u64) -> Result<Self, Error> {
         aimg_recording::check_writable(&config.spool_dir)?;
         aimg_recording::check_writable(&config.recordings_dir)?;
-        let lock = SpoolLock::acquire(&config.spool_dir)?;
-        let (media, events) = Media::start(config.media.clone())?;
+        let lock = take_spool(&config.spool_dir).await?;
+        let mut left = Left::find(&config.spool_dir)?;
+        let spools = if sockets.takeover { left.spools() } else { Vec::new() };
+        let inheritance = Inheritance { sockets: sockets.sockets, batch_dir: config.spool_dir.clone(), spools };
+        let (media, events, resumed) = Media::take_over(config.media.clone(), inheritance)?;
         let (journal, writer) = Journal::start(store.clone());
         let routes = Routes::default();
         tokio::spawn(routes.clone().carry(events));
@@ -66,7 +91,7 @@ impl Gateway {
             recordings_dir: config.recordings_dir.clone(),
             finishing: Arc::new(Semaphore::new(FINISHING_MAX)),
         };
-        let left = Left::find(&studio)?;
+        left.resume(&studio, &resumed).await;
         Ok(Self {
             config,
             store,
@@ -85,16 +110,16 @@ impl Gateway {
         self.studio.media.stats().shards.iter().map(|s| s.address).collect()
     }
 
-    /// Runs until `stop` is done, then takes all captures down and finishes their recordings. Ends by itself with an error
-    /// when no PBX can be used until a person changes something.
-    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), Error> {
+    /// Runs until `stop` is done. Ends by itself with an error, and as for [`Stop::Drain`], when no PBX can be used until a
+    /// person changes something.
+    pub async fn run(mut self, stop: impl Future<Output = Stop>) -> Result<(), Error> {
         tokio::pin!(stop);
         let mut follow = tokio::time::interval(self.config.pbxs_every);
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut recovering = None;
         let end = loop {
             tokio::select! {
-                () = &mut stop => break Ok(()),
+                stop = &mut stop => break Ok(stop),
                 _ = follow.tick() => {
                     if let Err(error) = self.follow_pbxs().await {
                         tracing::error!(%error, "the list of PBXs could not be read");
@@ -111,7 +136,11 @@ impl Gateway {
                 break Err(error);
             }
         };
-        self.stop().await;
+        if matches!(end, Ok(Stop::HandOver)) {
+            self.studio.journal.flush().await;
+            return Ok(());
+        }
+        self.drain().await;
         if let Some(recovering) = recovering {
             let _ = recovering.await;
         }
@@ -126,7 +155,7 @@ impl Gateway {
             rows.retried = counts.retried,
             "stopped"
         );
-        end
+        end.map(|_| ())
     }
 
     /// Starts links to PBXs that were added or enabled, and stops those of the others.
@@ -162,7 +191,7 @@ impl Gateway {
         Ok(())
     }
 
-    async fn link(&self, pbx: Pbx, rule: &serde_json::Value) -> Result<Running, Error> {
+    async fn link(&mut self, pbx: Pbx, rule: &serde_json::Value) -> Result<Running, Error> {
         let rule = read_rule(pbx.tenant, rule)?;
         let secrets = self.store.pbx_secrets(TenantScope::Tenant(pbx.tenant), pbx.id).await?;
         let ari_config = ari_config(&pbx, &secrets).map_err(aimg_ari::Error::from)?;
@@ -178,9 +207,11 @@ impl Gateway {
             // Different for each link, so that two of them never mint one id.
             id_seed: self.id_seed ^ u64::from_le_bytes(pbx.id.as_uuid().as_bytes()[8..].try_into().unwrap_or_default()),
         });
-        let known = self.left.calls(&self.store, &self.config.node, pbx.id).await?;
+        let (known, running) = self.left.calls(&self.store, &self.config.node, pbx.id).await?;
         board.handle(self.studio.clock.now(), aimg_session::Input::Known(known));
         let (inbox, inputs) = Inbox::new();
+        let mut captures = Captures::new(self.studio.clone(), pbx.codec, inbox.clone());
+        running.into_iter().for_each(|manifest| captures.resume(manifest));
         let (report, watched) = watch::channel(LinkReport { pbx: pbx.name.clone(), ..LinkReport::default() });
         let (stop, stopped) = watch::channel(false);
         let link = Link {
@@ -189,7 +220,7 @@ impl Gateway {
             ari: aimg_ari::Client::start(ari_config.clone())?,
             ari_config,
             media: self.studio.media.clone(),
-            captures: Captures::new(self.studio.clone(), pbx.codec, inbox.clone()),
+            captures,
             inbox: (inbox, inputs),
             journal: self.studio.journal.clone(),
             clock: self.studio.clock,
@@ -219,12 +250,25 @@ impl Gateway {
         Some(if any_refused { Error::Refused { reasons } } else { Error::Unusable { reasons } })
     }
 
-    async fn stop(&mut self) {
+    async fn drain(&mut self) {
         for link in self.links.values() {
             link.stop.send_replace(true);
         }
         for (_, link) in self.links.drain() {
             let _ = link.task.await;
+        }
+    }
+}
+
+/// Takes the spool directory for this process. One that was killed a moment ago may not have let go of it yet.
+async fn take_spool(spool_dir: &Path) -> Result<SpoolLock, Error> {
+    let until = Instant::now() + SPOOL_PATIENCE;
+    loop {
+        match SpoolLock::acquire(spool_dir) {
+            Err(aimg_recording::Error::SpoolTaken { .. }) if Instant::now() < until => {
+                tokio::time::sleep(LOOK_EVERY / 10).await;
+            }
+            taken => return Ok(taken?),
         }
     }
 }

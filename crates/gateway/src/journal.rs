@@ -21,7 +21,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// A change, and who waits for it to be written.
 #[derive(Debug)]
 struct Entry {
-    change: Change,
+    /// Nothing where somebody only waits.
+    change: Option<Change>,
     written: Option<oneshot::Sender<()>>,
 }
 
@@ -63,7 +64,7 @@ impl Journal {
 
     /// Leaves a change to be written; never waits.
     pub(crate) fn push(&self, change: Change) {
-        if self.entries.try_send(Entry { change, written: None }).is_err()
+        if self.entries.try_send(Entry { change: Some(change), written: None }).is_err()
             && self.counters.overflowed.fetch_add(1, Ordering::Relaxed).is_power_of_two()
         {
             tracing::error!(
@@ -76,7 +77,15 @@ impl Journal {
     /// Returns when a change is written, or refused for good.
     pub(crate) async fn write(&self, change: Change) {
         let (written, done) = oneshot::channel();
-        if self.entries.send(Entry { change, written: Some(written) }).await.is_ok() {
+        if self.entries.send(Entry { change: Some(change), written: Some(written) }).await.is_ok() {
+            let _ = done.await;
+        }
+    }
+
+    /// Returns when everything that was pushed before is written.
+    pub(crate) async fn flush(&self) {
+        let (written, done) = oneshot::channel();
+        if self.entries.send(Entry { change: None, written: Some(written) }).await.is_ok() {
             let _ = done.await;
         }
     }
@@ -95,7 +104,8 @@ impl Journal {
 async fn write_all(store: Store, mut received: mpsc::Receiver<Entry>, counters: Arc<Counters>) {
     let mut batch = Vec::with_capacity(BATCH_CHANGES_MAX);
     while received.recv_many(&mut batch, BATCH_CHANGES_MAX).await > 0 {
-        let (changes, waiting): (Vec<Change>, Vec<_>) = batch.drain(..).map(|e: Entry| (e.change, e.written)).unzip();
+        let (changes, waiting): (Vec<_>, Vec<_>) = batch.drain(..).map(|e: Entry| (e.change, e.written)).unzip();
+        let changes: Vec<Change> = changes.into_iter().flatten().collect();
         if !write_batch(&store, &changes, &counters).await {
             // One of them is refused: each for itself, so that the others are written.
             for change in &changes {

@@ -10,6 +10,7 @@
 mod asterisk;
 mod capture;
 mod config;
+pub mod doctor;
 mod error;
 #[cfg(test)]
 mod fixture;
@@ -23,5 +24,5 @@ mod translate;
 
 pub use config::Config;
 pub use error::Error;
-pub use gateway::Gateway;
+pub use gateway::{Gateway, Sockets, Stop};
 pub use pbx_config::{ami_config, ari_config};

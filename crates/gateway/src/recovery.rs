@@ -1,29 +1,35 @@
 //! What an earlier process left: recordings to finish, sessions to adopt.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use aimg_core::{
-    CallDirection, CallEvent, CallEventKind, CallState, NodeId, PbxId, SessionId, SessionRow, TenantScope, Uniqueid,
+    CallDirection, CallEvent, CallEventKind, CallState, Direction, NodeId, PbxId, SessionId, SessionRow, TenantScope,
+    Uniqueid,
 };
-use aimg_recording::{Certificate, Finished, PartDir};
+use aimg_media::Resumed;
+use aimg_recording::{Certificate, Finished, Manifest, PartDir};
 use aimg_session::KnownCall;
 use aimg_store::{Change, Store};
 
 use crate::Error;
-use crate::capture::{Studio, make_recording, recording_row};
+use crate::capture::{Studio, close, make_recording, recording_row};
 
 /// What was found when the gateway started, before anything of its own was added.
 #[derive(Debug, Default)]
 pub(crate) struct Left {
+    /// To be finished.
     parts: Vec<PartDir>,
+    /// Whose flows were taken over, both of them flowing: at most one part of a session.
+    running: HashMap<SessionId, Manifest>,
     next_part: HashMap<SessionId, u16>,
 }
 
 impl Left {
     /// Looks through the spool. What cannot be read there is reported and left alone.
-    pub(crate) fn find(studio: &Studio) -> Result<Self, Error> {
+    pub(crate) fn find(spool_dir: &Path) -> Result<Self, Error> {
         let mut left = Self::default();
-        for found in aimg_recording::unfinished(&studio.spool_dir)? {
+        for found in aimg_recording::unfinished(spool_dir)? {
             match found {
                 Ok(dir) => {
                     let next = left.next_part.entry(dir.session()).or_default();
@@ -36,20 +42,74 @@ impl Left {
         Ok(left)
     }
 
-    /// The sessions of this node on a PBX that are not over as far as the store knows.
-    pub(crate) async fn calls(&self, store: &Store, node: &NodeId, pbx: PbxId) -> Result<Vec<KnownCall>, Error> {
-        let mut known = Vec::new();
+    /// The spools of captures that had not ended: what a takeover can go on with.
+    pub(crate) fn spools(&self) -> Vec<PathBuf> {
+        let spools = |dir: &PartDir| Direction::BOTH.map(|direction| dir.spool_path(direction));
+        self.parts.iter().filter(|dir| self.is_last(dir) && open_manifest(dir).is_some()).flat_map(spools).collect()
+    }
+
+    /// Sorts out which captures go on with the flows that were taken over. Those of others are closed, to be finished.
+    pub(crate) async fn resume(&mut self, studio: &Studio, resumed: &[Resumed]) {
+        let flows = |dir: &PartDir| -> Vec<&Resumed> {
+            resumed.iter().filter(|r| (r.flow.session, r.flow.part) == (dir.session(), dir.part())).collect()
+        };
+        for dir in std::mem::take(&mut self.parts) {
+            let flows = flows(&dir);
+            let flowing = flows.iter().filter(|r| r.first_packet_at.is_some()).count() == 2;
+            match open_manifest(&dir).filter(|_| flowing) {
+                Some(manifest) => drop(self.running.insert(manifest.session, manifest)),
+                None => {
+                    if !flows.is_empty() {
+                        close(studio, dir.session(), dir.part()).await;
+                    }
+                    self.parts.push(dir);
+                }
+            }
+        }
+        if !resumed.is_empty() {
+            tracing::info!(captures = self.running.len(), "captures of the process before go on");
+        }
+    }
+
+    fn is_last(&self, dir: &PartDir) -> bool {
+        self.next_part.get(&dir.session()) == Some(&(dir.part() + 1))
+    }
+
+    /// The sessions of this node on a PBX that are not over as far as the store knows, and those of their captures that
+    /// go on.
+    pub(crate) async fn calls(
+        &mut self,
+        store: &Store,
+        node: &NodeId,
+        pbx: PbxId,
+    ) -> Result<(Vec<KnownCall>, Vec<Manifest>), Error> {
+        let (mut known, mut running) = (Vec::new(), Vec::new());
         for record in store.unfinished(TenantScope::Operator, node).await?.into_iter().filter(|s| s.pbx == pbx) {
             let recordings = store.session(TenantScope::Tenant(record.tenant), record.id).await?.recordings;
             let after_recordings = recordings.iter().map(|r| r.part + 1).max().unwrap_or(0);
             let after_spool = self.next_part.get(&record.id).copied().unwrap_or(0);
-            known.push(KnownCall { next_part: after_recordings.max(after_spool), record });
+            let manifest = self.running.remove(&record.id);
+            known.push(KnownCall {
+                next_part: after_recordings.max(after_spool),
+                running: manifest.as_ref().map(|m| m.part),
+                record,
+            });
+            running.extend(manifest);
         }
-        Ok(known)
+        Ok((known, running))
+    }
+
+    /// Gives up captures whose calls no link has asked for.
+    async fn close_unclaimed(&mut self, studio: &Studio) {
+        for (session, manifest) in std::mem::take(&mut self.running) {
+            close(studio, session, manifest.part).await;
+            self.parts.push(manifest.part_dir(&studio.spool_dir));
+        }
     }
 
     /// Finishes every recording, one after the other; calls come first.
-    pub(crate) async fn finish(self, studio: Studio, store: Store, node: NodeId) {
+    pub(crate) async fn finish(mut self, studio: Studio, store: Store, node: NodeId) {
+        self.close_unclaimed(&studio).await;
         let count = self.parts.len();
         if count == 0 {
             return;
@@ -65,6 +125,11 @@ impl Left {
         }
         tracing::info!(recordings = count, "recordings of an earlier run are done");
     }
+}
+
+/// The manifest of a capture that had not ended.
+fn open_manifest(dir: &PartDir) -> Option<Manifest> {
+    Manifest::load(dir).ok().flatten().filter(|m| m.ended_at.is_none())
 }
 
 async fn enter(studio: &Studio, store: &Store, finished: &Finished, node: &NodeId, dir: &PartDir) {
@@ -102,12 +167,10 @@ async fn enter(studio: &Studio, store: &Store, finished: &Finished, node: &NodeI
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
     use std::sync::Arc;
 
-    use aimg_core::{Codec, Direction};
+    use aimg_core::Codec;
     use aimg_media::Media;
-    use aimg_recording::Manifest;
     use aimg_spool::{FlowMeta, Header, Record, encode_into};
     use tokio::sync::Semaphore;
 
@@ -177,7 +240,7 @@ mod tests {
         manifest.store(&part).unwrap();
         Direction::BOTH.into_iter().for_each(|d| leave_spool(&row, &part, d));
 
-        let left = Left::find(&studio).unwrap();
+        let left = Left::find(&studio.spool_dir).unwrap();
         assert_eq!(left.next_part[&row.id], 1);
         left.finish(studio.clone(), store.clone(), row.node.clone()).await;
 
@@ -187,6 +250,6 @@ mod tests {
         assert_eq!(recording.certificate["caller"]["received"], 10);
         assert!(studio.recordings_dir.join(&recording.path).exists());
         assert!(!part.path().exists(), "the spool is gone once the row is there");
-        assert!(Left::find(&studio).unwrap().parts.is_empty());
+        assert!(Left::find(&studio.spool_dir).unwrap().parts.is_empty());
     }
 }

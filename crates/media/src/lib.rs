@@ -52,4 +52,5 @@ pub use mailbox::MAILBOX_MESSAGES;
 pub use media::{Closed, FlowSpec, Inheritance, Media, Resumed, bind_ports};
 pub use published::FlowSnapshot;
 
+pub use socket::inherited_sockets;
 pub use stats::{MediaStats, ShardStats};

@@ -3,8 +3,8 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -29,6 +29,26 @@ pub(crate) fn bind(address: SocketAddr, recv_buffer_bytes: usize) -> Result<Sock
         _ => Error::Bind { address, source },
     })?;
     Ok(socket)
+}
+
+/// Takes over the sockets that the parent of this process has made with [`crate::bind_ports`] and left open for it. Each
+/// number may be taken once.
+pub fn inherited_sockets(fds: &[RawFd]) -> Result<Vec<UdpSocket>, Error> {
+    fds.iter().map(|fd| inherited(*fd)).collect()
+}
+
+fn inherited(fd: RawFd) -> Result<UdpSocket, Error> {
+    if fd < 3 {
+        return Err(io::Error::other(format!("file descriptor {fd} is no socket that a parent has left")).into());
+    }
+    // SAFETY: the parent left the descriptor open for us and nobody else in this process has it: descriptors that we make
+    // ourselves are close-on-exec, so this one is not one of them. One that is not open fails on the first use, below.
+    let socket = unsafe { UdpSocket::from_raw_fd(fd) };
+    socket.local_addr()?;
+    let socket = Socket::from(socket);
+    // Not for programs that we start.
+    socket.set_cloexec(true)?;
+    Ok(socket.into())
 }
 
 fn set_option(socket: &Socket, name: libc::c_int, value: libc::c_int) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aimg_core::{CallEvent, CallEventKind, CallState, Direction, FailReason, LegRow, SessionRow, Timestamp, Uniqueid};
 
 use crate::tap::{Tap, TapStep};
-use crate::{ChannelSeen, ChannelState, Command, Outcome, Request};
+use crate::{ChannelSeen, ChannelState, Command, KnownCall, Outcome, Request};
 
 /// A broken tap of a call that is being hung up is no failure. ARI tells the tap's end a little before AMI tells the call's,
 /// so a broken tap is reported and replaced only after this time.
@@ -40,6 +40,8 @@ pub(crate) struct Call {
     midway: bool,
     /// Why the last tap broke, and when that is reported.
     broken: Option<(String, Timestamp)>,
+    /// It is of an earlier run, and nobody knows yet whether it is still there.
+    returning: bool,
 }
 
 impl Call {
@@ -54,7 +56,29 @@ impl Call {
             tap_tries: 0,
             midway,
             broken: None,
+            returning: false,
         }
+    }
+
+    /// A call of an earlier run, as the store knows it. Its first channel is taken to be there until AMI tells.
+    pub(crate) fn returning(known: KnownCall, hook_timeout: Duration) -> Self {
+        let KnownCall { record, next_part, running } = known;
+        let first = LegRow {
+            tenant: record.tenant,
+            session: record.id,
+            uniqueid: record.uniqueid.clone(),
+            name: String::new(),
+            caller_number: record.caller_number.clone(),
+            joined_at: record.started_at,
+            left_at: None,
+            hangup_cause: None,
+        };
+        let tap = running.map(|part| Tap::resumed(record.node.clone(), record.id, part, record.uniqueid.clone()));
+        let mut call = Self::detected(record, next_part, running.is_none(), hook_timeout);
+        call.legs.insert(first.uniqueid.clone(), first);
+        call.taps.extend(tap);
+        call.returning = true;
+        call
     }
 
     /// Whether the call is over and nothing of its capture is left anywhere.
@@ -190,14 +214,24 @@ impl Call {
         }
     }
 
-    /// The gateway came back to a call that it had been capturing.
-    pub(crate) fn adopted(&mut self, now: Timestamp, out: &mut Vec<Command>) {
-        self.emit(now, CallEventKind::Adopted { part: self.next_part }, out);
+    /// AMI has told that the call of an earlier run is still there. False when that was known.
+    pub(crate) fn has_returned(&mut self, now: Timestamp, out: &mut Vec<Command>) -> bool {
+        if !std::mem::take(&mut self.returning) {
+            return false;
+        }
+        let running = self.taps.iter().find(|t| t.is_flowing()).map(|t| t.part);
+        let kind = match running {
+            Some(part) => CallEventKind::Resumed { part },
+            None => CallEventKind::Adopted { part: self.next_part },
+        };
+        self.emit(now, kind, out);
+        self.capturing_if_flowing(now, out);
+        true
     }
 
     /// Begins to capture, if the rule wants it, the first channel lives and it was not tried too often.
     pub(crate) fn begin_capture(&mut self, now: Timestamp, out: &mut Vec<Command>) {
-        let alive = self.live_legs().any(|l| *l == self.record.uniqueid);
+        let alive = self.live_legs().any(|l| *l == self.record.uniqueid) && !self.returning;
         if !self.record.captured || !alive || self.has_active_tap() || self.tap_tries >= TAP_TRIES_MAX {
             return;
         }

@@ -55,6 +55,8 @@ pub struct KnownCall {
     pub record: SessionRow,
     /// The number of the next part of its capture.
     pub next_part: u16,
+    /// The part whose flows this run has taken over, both of them flowing.
+    pub running: Option<u16>,
 }
 
 /// How a request to Asterisk went.

@@ -70,7 +70,6 @@ pub struct Switchboard {
     ami_up: bool,
     /// While ARI is away, captures wait for it.
     ari_up: bool,
-    known: Vec<KnownCall>,
     ids_minted: u64,
     stopping: bool,
 }
@@ -86,7 +85,6 @@ impl Switchboard {
             gone: Gone::default(),
             ami_up: false,
             ari_up: false,
-            known: Vec::new(),
             ids_minted: 0,
             stopping: false,
         }
@@ -117,7 +115,7 @@ impl Switchboard {
     pub fn handle(&mut self, now: Timestamp, input: Input) -> Vec<Command> {
         let mut out = Vec::new();
         match input {
-            Input::Known(calls) => self.known = calls,
+            Input::Known(calls) => calls.into_iter().for_each(|known| self.know(known)),
             Input::AmiUp { channels, restarted } => self.resync(now, channels, restarted, &mut out),
             Input::AmiDown => self.ami_lost(now, &mut out),
             Input::ChannelNew(seen) => self.channel_new(now, &seen, false, &mut out),
@@ -299,6 +297,12 @@ impl Switchboard {
         channels.retain(|c| !Uniqueid::new(&c.uniqueid).is_minted() && !is_no_call(&c.name));
         // The first channel of a call before its other legs.
         channels.sort_by_key(|c| (c.uniqueid != c.linkedid, c.uniqueid.clone()));
+        // Legs that joined meanwhile, before those that left are missed: a call lives as long as any of them.
+        for seen in &channels {
+            if self.by_channel.contains_key(&Uniqueid::new(&seen.linkedid)) {
+                self.channel_new(now, seen, true, out);
+            }
+        }
         let live: BTreeSet<Uniqueid> = channels.iter().map(|c| Uniqueid::new(&c.uniqueid)).collect();
         for call in self.calls.values_mut().filter(|c| !c.record.state.is_over()) {
             let vanished = call.live_legs().filter(|l| !live.contains(*l)).cloned().collect::<Vec<_>>();
@@ -309,34 +313,21 @@ impl Switchboard {
                 vanished.iter().for_each(|leg| call.leg_left(now, leg, 0, out));
             }
         }
-        for known in std::mem::take(&mut self.known) {
-            self.adopt_or_end(now, known, &channels, out);
-        }
+        let returned = self.calls.values_mut().filter(|c| !c.record.state.is_over());
+        let returned: Vec<_> = returned.filter_map(|c| c.has_returned(now, out).then_some(c.record.id)).collect();
+        returned.into_iter().for_each(|session| self.begin_capture(now, session, out));
         for seen in &channels {
             self.channel_new(now, seen, true, out);
         }
     }
 
-    /// A session of an earlier run: its call goes on, or ended while nobody looked.
-    fn adopt_or_end(&mut self, now: Timestamp, known: KnownCall, channels: &[ChannelSeen], out: &mut Vec<Command>) {
-        let record = known.record;
-        let (id, first, linkedid) = (record.id, record.uniqueid.clone(), record.linkedid.clone());
-        let mut call = Call::detected(record, known.next_part, true, self.config.hook_timeout);
-        let legs: Vec<&ChannelSeen> =
-            channels.iter().filter(|c| c.uniqueid == first.as_str() || c.linkedid == linkedid.as_str()).collect();
-        if legs.is_empty() {
-            call.lost(now, FailReason::GoneWhileAway, out);
-            return;
+    /// Takes in a session of an earlier run.
+    fn know(&mut self, known: KnownCall) {
+        let id = known.record.id;
+        for channel in [&known.record.uniqueid, &known.record.linkedid] {
+            self.by_channel.insert(channel.clone(), id);
         }
-        call.adopted(now, out);
-        for seen in legs {
-            self.by_channel.insert(Uniqueid::new(&seen.uniqueid), id);
-            call.leg_joined(now, seen, out);
-        }
-        self.by_channel.insert(first, id);
-        self.by_channel.insert(linkedid, id);
-        self.calls.insert(id, call);
-        self.begin_capture(now, id, out);
+        self.calls.insert(id, Call::returning(known, self.config.hook_timeout));
     }
 
     /// ARI is back with the list of all objects that a gateway made: what no tap of ours answers for is an orphan.

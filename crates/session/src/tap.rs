@@ -133,6 +133,21 @@ impl Tap {
         }
     }
 
+    /// A tap that an earlier run attached, and whose flows this one has taken over.
+    pub(crate) fn resumed(node: NodeId, session: SessionId, part: u16, target: Uniqueid) -> Self {
+        let side = Side {
+            bridge: Object::There,
+            snoop: Object::There,
+            media: Object::There,
+            snoop_entered: true,
+            media_entered: true,
+            expecting: true,
+            join_asked: true,
+            started: true,
+        };
+        Self { phase: Phase::Flowing, sides: [side; 2], flows: Flows::Open, ..Self::new(node, session, part, target) }
+    }
+
     /// Whether both directions flow.
     pub(crate) fn is_flowing(&self) -> bool {
         self.phase == Phase::Flowing

@@ -231,6 +231,23 @@ fn broken_files_are_named_with_the_line() {
 }
 
 #[test]
+fn every_kept_input_of_the_fuzzer_is_read_or_refused() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/settings");
+    for entry in fs::read_dir(corpus).unwrap() {
+        let input = fs::read(entry.unwrap().path()).unwrap();
+        // As in fuzz/fuzz_targets/settings.rs: TOML, and after a zero byte what is in `.env`.
+        let mut parts = input.splitn(2, |byte| *byte == 0);
+        let case = Case::new();
+        fs::write(case.dir.path().join("aimg.toml"), parts.next().unwrap()).unwrap();
+        fs::write(case.dir.path().join(".env"), parts.next().unwrap_or_default()).unwrap();
+        match case.load() {
+            Ok(settings) => assert!(!settings.report().is_empty()),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+}
+
+#[test]
 fn secrets_are_shown_nowhere() {
     let case = Case::new().env("SECRET_KEY", "hush").env("DATABASE_PASSWORD", "hush");
     let settings = case.load().unwrap();

@@ -17,7 +17,7 @@ fn died() -> (World<InOrder>, KnownCall) {
     let mut reborn = World::new(config(TapMode::Ami, "all"), InOrder);
     reborn.objects = w.objects;
     reborn.channels = w.channels;
-    (reborn, KnownCall { record, next_part: 1 })
+    (reborn, KnownCall { record, next_part: 1, running: None })
 }
 
 fn channels(w: &World<InOrder>) -> Vec<ChannelSeen> {
@@ -157,4 +157,42 @@ fn by_hook_only_what_was_captured_is_captured_again() {
     w.settle(Duration::from_secs(1));
     let begun: Vec<_> = w.begun.iter().map(|(row, part, _)| (row.uniqueid.as_str(), *part)).collect();
     assert_eq!(begun, [("1.1", 0), ("1.1", 1)]);
+}
+
+#[test]
+fn a_capture_that_this_run_took_over_goes_on() {
+    let (mut w, known) = died();
+    let id = known.record.id;
+    w.open.insert((id, 0));
+    w.give(Input::Known(vec![KnownCall { running: Some(0), ..known }]));
+    let minted = w.objects.iter().map(|o| Minted::parse(o).unwrap()).collect();
+    w.give(Input::AriUp { minted });
+    w.give(Input::AmiUp { channels: channels(&w), restarted: false });
+    w.settle(Duration::from_secs(1));
+    assert_eq!((w.begun.len(), w.objects.len()), (0, 6), "{:?}", w.objects);
+    assert_eq!(w.kinds(), ["resumed"], "{:?}", w.states());
+    w.hangup("1.1");
+    w.settle(Duration::from_secs(1));
+    assert_eq!(w.ended, [(0, true)]);
+    w.sessions.entry(id).and_modify(|r| assert_eq!(r.state, CallState::Ended));
+    w.assert_nothing_left();
+}
+
+#[test]
+fn a_capture_that_this_run_took_over_ends_with_a_call_that_ended_meanwhile() {
+    let (mut w, known) = died();
+    w.open.insert((known.record.id, 0));
+    w.channels.clear();
+    let snoops = w.objects.iter().filter(|o| o.ends_with("si") || o.ends_with("so")).cloned().collect::<Vec<_>>();
+    for snoop in snoops {
+        w.objects.remove(&snoop);
+    }
+    w.give(Input::Known(vec![KnownCall { running: Some(0), ..known }]));
+    let minted = w.objects.iter().map(|o| Minted::parse(o).unwrap()).collect();
+    w.give(Input::AriUp { minted });
+    w.give(Input::AmiUp { channels: vec![], restarted: false });
+    w.settle(Duration::from_secs(1));
+    assert_eq!(w.ended, [(0, true)], "{:?}", w.kinds());
+    assert!(!w.kinds().contains(&"tap_failed"));
+    w.assert_nothing_left();
 }

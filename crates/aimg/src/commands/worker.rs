@@ -1,0 +1,97 @@
+//! The worker of `aimg serve`: the gateway itself, on sockets that its parent holds.
+
+use std::time::Duration;
+
+use aimg_gateway::{Config, Gateway, Sockets, Stop};
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::open_store;
+use crate::output::Output;
+use crate::settings::{LogFormat, Settings};
+
+/// Captures at once on one PBX: with two RTP ports each, a fifth of Asterisk's default range of 10,000.
+pub(super) const TAPS_MAX: usize = 1_000;
+/// How soon a PBX that was added is followed.
+const PBXS_EVERY: Duration = Duration::from_secs(2);
+/// How long a stop waits for captures to be taken down.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the first line of output says.
+#[derive(Debug, Serialize)]
+struct Ready {
+    event: &'static str,
+    node: String,
+    audio: Vec<std::net::SocketAddr>,
+    database: String,
+}
+
+pub(crate) async fn run(settings: Settings, output: Output, sockets: &[i32], takeover: bool) -> anyhow::Result<()> {
+    die_with_parent();
+    init_log(&settings);
+    let sockets = Sockets { sockets: aimg_media::inherited_sockets(sockets)?, takeover };
+    let store = open_store(&settings).await?;
+    let node = settings.node.clone().map_or_else(|| crate::node::name(&settings.data_dir), Ok)?;
+    let config = Config {
+        node: node.clone(),
+        spool_dir: settings.spool_dir.clone(),
+        recordings_dir: settings.recordings_dir.clone(),
+        media: super::serve::media_config(&settings),
+        hook_timeout: settings.hook_timeout,
+        taps_max: TAPS_MAX,
+        pbxs_every: PBXS_EVERY,
+        drain_timeout: DRAIN_TIMEOUT,
+    };
+    let gateway = Gateway::start(config, store, sockets, rand::random()).await?;
+    if !takeover {
+        let ready = Ready {
+            event: "ready",
+            node: node.to_string(),
+            audio: gateway.media_addresses(),
+            database: settings.database_path.display().to_string(),
+        };
+        output.print(&ready, |r| {
+            let audio = r.audio.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            format!("aimg is running: node {}, audio on {audio}, database {}", r.node, r.database)
+        })?;
+    }
+    gateway.run(stop_signal()?).await?;
+    Ok(())
+}
+
+/// The parent holds the other end of standard input and never writes to it. When it is gone, nobody watches over this
+/// process any more, and the next `aimg serve` must find the spool free.
+fn die_with_parent() {
+    std::thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        std::process::exit(1);
+    });
+}
+
+fn stop_signal() -> anyhow::Result<impl Future<Output = Stop>> {
+    let [mut terminate, mut interrupt, mut hangup] =
+        [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?];
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {
+                tracing::info!("handing over: captures stay as they are");
+                return Stop::HandOver;
+            }
+        }
+        tracing::info!("stopping: captures are taken down, their recordings finished");
+        Stop::Drain
+    })
+}
+
+/// Logs go to standard error, so that standard output stays for programs.
+fn init_log(settings: &Settings) {
+    let filter = EnvFilter::new(&settings.log.filter);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.log.format {
+        LogFormat::Json => log.json().init(),
+        LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+    }
+}
