@@ -38,9 +38,15 @@ fn fail(error: &anyhow::Error, json: bool) -> ExitCode {
         return ExitCode::from(code);
     }
     if json {
-        eprintln!("{}", serde_json::json!({ "error": format!("{error:#}"), "exit_code": code }));
+        eprintln!("{}", serde_json::json!({ "error": sentence(error), "exit_code": code }));
     } else {
-        eprintln!("aimg: {error:#}");
+        eprintln!("aimg: {}", sentence(error));
     }
     ExitCode::from(code)
+}
+
+/// An error and its causes in one sentence; many of our errors name their cause themselves.
+fn sentence(error: &anyhow::Error) -> String {
+    let add = |said: String, cause: String| if said.contains(&cause) { said } else { format!("{said}: {cause}") };
+    error.chain().map(ToString::to_string).reduce(add).unwrap_or_default()
 }
