@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aimg_core::Tls;
 use secrecy::SecretString;
 use url::Url;
 
@@ -13,7 +14,7 @@ const APP_BYTES_MAX: usize = 64;
 /// [`Config::new`] checks the four values that have no default; the rest may be changed in place.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `http://host:port/ari`, without a trailing slash.
+    /// `http://host:port/ari` or `https://…`, without a trailing slash.
     pub(crate) base_url: Url,
     /// The section of ari.conf with `type=user`.
     pub(crate) user: String,
@@ -21,6 +22,8 @@ pub struct Config {
     pub(crate) password: SecretString,
     /// The Stasis application: one program a name.
     pub(crate) app: String,
+    /// What makes the PBX's certificate good, where the address is https. Default: what the operating system trusts.
+    pub tls: Tls,
     /// Whether the application gets the events of every channel, bridge and endpoint. Default false: events of what is in
     /// the application, which is what a tap needs; true costs Asterisk and us a message for every change of every call.
     pub subscribe_all: bool,
@@ -67,7 +70,9 @@ pub struct Config {
 #[non_exhaustive]
 pub enum ConfigError {
     /// Not a URL at all.
-    #[error("ARI address `{url}` is not a URL ({reason}): write it as http://10.0.0.5:8088/ari")]
+    #[error(
+        "ARI address `{url}` is not a URL ({reason}): write it as http://10.0.0.5:8088/ari or https://10.0.0.5:8089/ari"
+    )]
     NotUrl {
         /// The value.
         url: String,
@@ -75,15 +80,13 @@ pub enum ConfigError {
         reason: String,
     },
     /// A scheme that we do not speak.
-    #[error(
-        "ARI address `{url}` is not http: TLS to ARI is not supported yet, use http://host:8088/ari inside a private network"
-    )]
+    #[error("ARI address `{url}` is neither http nor https: write it as http://host:8088/ari or https://host:8089/ari")]
     NotHttp {
         /// The value.
         url: String,
     },
     /// A URL with parts that do not belong there.
-    #[error("ARI address of host `{host}` must be http://host:port/ari: {reason}")]
+    #[error("ARI address of host `{host}` must be http://host:port/ari or https://host:port/ari: {reason}")]
     BadUrl {
         /// The host part (the rest may hold a password).
         host: String,
@@ -107,7 +110,7 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Checks the address (`http://host:port/ari`), the user of ari.conf and the application's name.
+    /// Checks the address (`http://host:port/ari` or `https://host:port/ari`), the user of ari.conf and the application's name.
     pub fn new(base_url: &str, user: &str, password: SecretString, app: &str) -> Result<Self, ConfigError> {
         if user.is_empty() || user.contains(':') || user.chars().any(char::is_control) {
             return Err(ConfigError::BadUser { user: user.to_owned() });
@@ -122,6 +125,7 @@ impl Config {
             user: user.to_owned(),
             password,
             app: app.to_owned(),
+            tls: Tls::SystemRoots,
             subscribe_all: false,
             connect_timeout: Duration::from_secs(2),
             request_timeout: Duration::from_secs(5),
@@ -146,6 +150,11 @@ impl Config {
         &self.app
     }
 
+    /// Whether the connections are encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.base_url.scheme() == "https"
+    }
+
     /// `host:port` of the PBX, for messages.
     pub fn host(&self) -> String {
         let port = self.base_url.port_or_known_default().unwrap_or(80);
@@ -156,7 +165,7 @@ impl Config {
 fn checked_url(text: &str) -> Result<Url, ConfigError> {
     let mut url =
         Url::parse(text).map_err(|e| ConfigError::NotUrl { url: without_credentials(text), reason: e.to_string() })?;
-    if url.scheme() != "http" {
+    if !matches!(url.scheme(), "http" | "https") {
         return Err(ConfigError::NotHttp { url: without_credentials(text) });
     }
     let host = url.host_str().unwrap_or_default().to_owned();
@@ -201,7 +210,9 @@ mod tests {
             ("http://pbx/ari/", Some("http://pbx/ari")),
             ("http://pbx:8088/asterisk/ari", Some("http://pbx:8088/asterisk/ari")),
             ("http://[::1]:8088/ari", Some("http://[::1]:8088/ari")),
-            ("https://pbx:8089/ari", None),
+            ("https://pbx:8089/ari", Some("https://pbx:8089/ari")),
+            ("https://pbx/ari", Some("https://pbx/ari")),
+            ("wss://pbx:8089/ari", None),
             ("ws://pbx:8088/ari", None),
             ("pbx:8088/ari", None),
             ("", None),
@@ -245,6 +256,7 @@ mod tests {
     #[test]
     fn host_always_names_the_port() {
         assert_eq!(config("http://pbx/ari", "me", "app").unwrap().host(), "pbx:80");
+        assert_eq!(config("https://pbx/ari", "me", "app").unwrap().host(), "pbx:443");
         assert_eq!(config("http://[::1]:8088/ari", "me", "app").unwrap().host(), "[::1]:8088");
     }
 }

@@ -177,6 +177,14 @@ pub enum Error {
         /// Where it comes from.
         package: &'static str,
     },
+    /// What is to be trusted cannot be read.
+    #[error("TLS to {host} cannot be set up: {source}")]
+    Tls {
+        /// `host:port`.
+        host: String,
+        /// Why, with the cure.
+        source: aimg_tls::Error,
+    },
     /// The configuration cannot work.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -10,6 +10,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
+use tokio_rustls::rustls::ClientConfig;
 use url::Url;
 
 use crate::breaker::{Breaker, BreakerState, Outcome, Ticket};
@@ -36,6 +37,8 @@ pub struct Http {
 #[derive(Debug)]
 struct Shared {
     pool: reqwest::Client,
+    /// For the event stream, where the address is https.
+    tls: Option<Arc<ClientConfig>>,
     base_url: Url,
     host: String,
     user: String,
@@ -61,8 +64,20 @@ impl Http {
             host: host.clone(),
             reason: format!("cannot set up an HTTP client: {}", causes(&e)),
         };
+        let tls = match config.is_encrypted() {
+            true => {
+                Some(aimg_tls::client_config(&config.tls).map_err(|source| Error::Tls { host: host.clone(), source })?)
+            }
+            false => None,
+        };
         // Nothing is ever repeated or sent elsewhere behind the caller's back: no retries, redirects, proxies.
-        let pool = reqwest::Client::builder()
+        let pool = reqwest::Client::builder();
+        let pool = match &tls {
+            Some(tls) => pool.tls_backend_preconfigured(ClientConfig::clone(tls)),
+            // Nobody is trusted; spares reading the operating system's certificates for nothing.
+            None => pool.tls_certs_only([]),
+        };
+        let pool = pool
             .http1_only()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -88,6 +103,7 @@ impl Http {
         Ok(Self {
             shared: Arc::new(Shared {
                 pool,
+                tls,
                 base_url: config.base_url.clone(),
                 host,
                 user: config.user.clone(),
@@ -129,6 +145,10 @@ impl Http {
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.shared.counters
+    }
+
+    pub(crate) fn tls(&self) -> Option<Arc<ClientConfig>> {
+        self.shared.tls.clone()
     }
 
     pub(crate) fn authorization(&self) -> HeaderValue {
@@ -251,7 +271,9 @@ impl Http {
         let host = self.shared.host.clone();
         let reason = causes(error);
         if error.is_connect() || error.is_builder() {
-            Error::NotSent { request, host, reason: format!("cannot connect, is http.conf enabled there: {reason}") }
+            let reason = aimg_tls::refusal(error)
+                .unwrap_or_else(|| format!("cannot connect, is http.conf enabled there: {reason}"));
+            Error::NotSent { request, host, reason }
         } else if error.is_timeout() {
             let reason = format!("no answer within {} ms", self.shared.request_timeout.as_millis());
             Error::MaybeDone { request, host, reason }

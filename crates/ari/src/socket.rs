@@ -1,11 +1,15 @@
-//! The event WebSocket of one application: opened, read, and probed when it is silent. Knows nothing of reconnecting.
+//! The event WebSocket of one application: opened, over TLS where asked, read, and probed when it is silent. Knows nothing of reconnecting.
 
+use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -24,8 +28,13 @@ use crate::request::{Method, encode_into};
 /// How long a farewell may take; Asterisk notices a closed connection anyway.
 const FAREWELL: Duration = Duration::from_millis(500);
 
+/// A connection, encrypted or not.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
 pub(crate) struct EventSocket {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<Box<dyn Wire>>,
     http: Http,
     ping_interval: Duration,
     ping_timeout: Duration,
@@ -39,12 +48,15 @@ impl EventSocket {
     pub(crate) async fn open(config: &Config, http: &Http) -> Result<Self, Error> {
         let line = RequestLine { method: Method::Get, path: "/events".to_owned() };
         let not_sent = |reason: String| Error::NotSent { request: line.clone(), host: config.host(), reason };
-        let tcp = match timeout(config.connect_timeout, connect(config)).await {
-            Ok(Ok(tcp)) => tcp,
-            Ok(Err(e)) => return Err(not_sent(format!("cannot connect, is http.conf enabled there: {e}"))),
+        let wire = match timeout(config.connect_timeout, connect(config, http)).await {
+            Ok(Ok(wire)) => wire,
+            Ok(Err(e)) => {
+                let refused = aimg_tls::refusal(&e);
+                let reason = refused.unwrap_or_else(|| format!("cannot connect, is http.conf enabled there: {e}"));
+                return Err(not_sent(reason));
+            }
             Err(_) => return Err(not_sent(format!("no connection within {} ms", config.connect_timeout.as_millis()))),
         };
-        tcp.set_nodelay(true).map_err(|e| not_sent(e.to_string()))?;
 
         let mut request = events_url(config).into_client_request().map_err(|e| not_sent(e.to_string()))?;
         request.headers_mut().insert(AUTHORIZATION, http.authorization());
@@ -52,7 +64,7 @@ impl EventSocket {
         let limits = WebSocketConfig::default()
             .max_message_size(Some(config.message_bytes_max))
             .max_frame_size(Some(config.message_bytes_max));
-        let upgrade = client_async_with_config(request, tcp, Some(limits));
+        let upgrade = client_async_with_config(request, wire, Some(limits));
         let stream = match timeout(config.request_timeout, upgrade).await {
             Ok(Ok((stream, _))) => stream,
             Ok(Err(WsError::Http(answer))) => {
@@ -147,18 +159,27 @@ fn lost(http: &Http, reason: String) -> Error {
     Error::StreamLost { host: http.host().to_owned(), reason }
 }
 
-async fn connect(config: &Config) -> std::io::Result<TcpStream> {
+async fn connect(config: &Config, http: &Http) -> io::Result<Box<dyn Wire>> {
     let port = config.base_url.port_or_known_default().unwrap_or(80);
-    match config.base_url.host() {
-        Some(Host::Ipv4(ip)) => TcpStream::connect((IpAddr::V4(ip), port)).await,
-        Some(Host::Ipv6(ip)) => TcpStream::connect((IpAddr::V6(ip), port)).await,
-        Some(Host::Domain(name)) => TcpStream::connect((name, port)).await,
-        None => Err(std::io::Error::other("the address has no host")),
+    let no_host = || io::Error::other("the address has no host");
+    let (tcp, name) = match config.base_url.host().ok_or_else(no_host)? {
+        Host::Ipv4(ip) => (TcpStream::connect((ip, port)).await?, ServerName::from(IpAddr::V4(ip))),
+        Host::Ipv6(ip) => (TcpStream::connect((ip, port)).await?, ServerName::from(IpAddr::V6(ip))),
+        Host::Domain(name) => {
+            let known = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+            (TcpStream::connect((name, port)).await?, known)
+        }
+    };
+    tcp.set_nodelay(true)?;
+    match http.tls() {
+        Some(tls) => Ok(Box::new(TlsConnector::from(tls).connect(name, tcp).await?)),
+        None => Ok(Box::new(tcp)),
     }
 }
 
 fn events_url(config: &Config) -> String {
-    let mut url = format!("ws://{}{}/events?app=", config.host(), config.base_url.path());
+    let scheme = if config.is_encrypted() { "wss" } else { "ws" };
+    let mut url = format!("{scheme}://{}{}/events?app=", config.host(), config.base_url.path());
     encode_into(&mut url, &config.app);
     if config.subscribe_all {
         url.push_str("&subscribeAll=true");

@@ -53,6 +53,11 @@ fn certificate(reason: &CertificateError) -> String {
         CertificateError::UnknownIssuer => {
             format!("nobody trusted here has signed its certificate: name the CA's file, or {BY_FINGERPRINT}")
         }
+        CertificateError::BadSignature => {
+            format!(
+                "the CA trusted here has the right name and another key: name the CA's present file, or {BY_FINGERPRINT}"
+            )
+        }
         CertificateError::Other(other) => other_reason(other)
             .unwrap_or_else(|| format!("its certificate cannot be used ({other}): renew it, or {BY_FINGERPRINT}")),
         other => format!("its certificate cannot be used ({other}): renew it, or {BY_FINGERPRINT}"),
@@ -83,6 +88,7 @@ mod tests {
         let pinned = OtherCertificate { found: Fingerprint::new([0xAB; 32]) };
         for (error, cure) in [
             (Error::InvalidCertificate(CertificateError::UnknownIssuer), "name the CA's file"),
+            (Error::InvalidCertificate(CertificateError::BadSignature), "present file"),
             (Error::InvalidCertificate(CertificateError::Expired), "renew it"),
             (Error::InvalidCertificate(CertificateError::NotValidYet), "clocks"),
             (Error::InvalidCertificate(name), "not for 10.0.0.5: connect by a name"),

@@ -6,3 +6,4 @@ mod encoding;
 mod fake;
 mod requests;
 mod stream;
+mod tls;
