@@ -6,6 +6,7 @@
 //! Deliberately not done: RTCP (Asterisk's external media has none), SRTP, and inferring loss from RTP timestamps
 //! (they jump when Asterisk changes the source of a bridge; only sequence numbers tell).
 
+pub mod fuzz;
 mod jitter;
 mod ledger;
 mod packet;

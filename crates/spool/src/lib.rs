@@ -7,6 +7,7 @@
 //! after the other, then zeros to its end. All integers are little-endian.
 
 mod error;
+pub mod fuzz;
 mod header;
 mod reader;
 mod record;

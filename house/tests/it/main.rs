@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod corpora;
 mod files;
 mod walls;
