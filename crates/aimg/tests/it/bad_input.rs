@@ -92,7 +92,9 @@ fn a_directory_that_cannot_be_written_to_is_told() {
         for command in ["serve", "check"] {
             let mut command = home.aimg(&[command]);
             command.env(setting, &file);
-            home.run(command).failed_with(CANNOT_CREATE, &["not-a-directory", "cannot be written to"]);
+            let told =
+                home.run(command).failed_with(CANNOT_CREATE, &["not-a-directory", "cannot be written to"]).stderr;
+            assert_eq!(told.matches("os error").count(), 1, "the cause is told once: {told}");
         }
     }
 }

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use aimg_core::{Direction, TapMode};
+use aimg_recording::FlowCertificate;
 use aimg_testbed::{Asterisk, Callee, Caller, Context, Options, Sipp, Version};
 
 use crate::home::{Home, Recording};
-use crate::stereo::{SAMPLES_PER_MS, Stereo};
+use crate::stereo::{SAMPLE_US, Stereo};
 use crate::waiting::eventually;
 use crate::wire::{Stream, stream_of};
 
-/// How far apart the two directions may begin and end: what is silence in one channel meanwhile.
-const ASKEW_MS_MAX: u64 = 300;
+/// A direction's place in a recording is that of its least delayed packet: its first one may have come so much later.
+const DELAY_US_MAX: i64 = 100_000;
 
 /// Packets of a second.
 pub(crate) const PACKETS_MIN: u64 = 50;
@@ -80,12 +81,29 @@ impl Bench {
         let streams = sides.map(|(direction, channel)| {
             let flow = recording.certificate.flow(direction);
             let (stream, silence) = stream_of(sent, flow, channel);
-            let silence_ms = (silence / SAMPLES_PER_MS) as u64;
-            assert!(silence_ms <= ASKEW_MS_MAX + flow.pauses_ms, "{silence_ms} ms of silence in the {direction}'s");
+            let silence_us = silence as i64 * SAMPLE_US;
+            let expected_us = silence_beside(flow, recording.certificate.flow(other(direction)));
+            let wrong_us = (silence_us - expected_us).abs();
+            assert!(wrong_us <= DELAY_US_MAX, "{silence_us} µs of silence, not {expected_us}, in the {direction}'s");
             (direction, stream)
         });
         assert_ne!(streams[0].1.source, streams[1].1.source, "each direction is a stream of its own");
         streams
+    }
+}
+
+/// Microseconds of silence in a flow's channel, where the other one began earlier, went on longer, or the source paused.
+fn silence_beside(flow: &FlowCertificate, other: &FlowCertificate) -> i64 {
+    let [began, other_began] = [flow, other].map(|f| f.first_packet_at.unwrap());
+    let [ended, other_ended] = [flow, other].map(|f| f.last_packet_at.unwrap());
+    let pauses_us = flow.pauses_ms.cast_signed() * 1_000;
+    began.micros_since(other_began).max(0) + other_ended.micros_since(ended).max(0) + pauses_us
+}
+
+const fn other(direction: Direction) -> Direction {
+    match direction {
+        Direction::Caller => Direction::Callee,
+        Direction::Callee => Direction::Caller,
     }
 }
 

@@ -58,6 +58,39 @@ impl Gateway {
         });
     }
 
+    /// Kills the worker with SIGKILL and returns when another one is linked to as many PBXs.
+    #[track_caller]
+    pub(crate) fn kill9_worker(&self, pbxs: usize) {
+        let ups = |log: &str| ["AMI is up", "ARI is up"].map(|up| log.matches(up).count());
+        let before = ups(&self.log());
+        signal(self.worker(), "KILL");
+        eventually("another worker is linked", || {
+            let log = self.log();
+            if ups(&log).iter().zip(before).all(|(now, before)| *now >= before + pbxs) { Ok(()) } else { Err(log) }
+        });
+    }
+
+    /// Replaces the worker, as an upgrade does.
+    #[track_caller]
+    pub(crate) fn upgrade(&self) {
+        let before = self.worker();
+        signal(self.child.id(), "HUP");
+        eventually("another worker runs", || if self.worker() == before { Err("the same") } else { Ok(()) });
+    }
+
+    /// The process that does the work; its parent is the one that was started.
+    #[track_caller]
+    fn worker(&self) -> u32 {
+        let parent = self.child.id();
+        eventually("there is a worker", || {
+            // Any of the parent's threads may have started it.
+            let tasks = std::fs::read_dir(format!("/proc/{parent}/task")).map_err(|e| e.to_string())?;
+            let children = tasks.flatten().filter_map(|t| std::fs::read_to_string(t.path().join("children")).ok());
+            let pids = children.collect::<String>();
+            pids.split_whitespace().next().and_then(|pid| pid.parse().ok()).ok_or("nobody".to_owned())
+        })
+    }
+
     /// Kills it with SIGKILL and returns when it is gone.
     pub(crate) fn kill9(mut self) {
         self.child.kill().unwrap();
@@ -67,8 +100,7 @@ impl Gateway {
     /// Stops it with SIGTERM.
     #[track_caller]
     pub(crate) fn terminate(self) -> Ended {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        signal(self.child.id(), "TERM");
         self.ends_by_itself()
     }
 
@@ -91,6 +123,11 @@ impl Gateway {
             assert!(ended.stderr.contains(nothing), "{}", ended.stderr);
         }
     }
+}
+
+#[track_caller]
+fn signal(pid: u32, name: &str) {
+    assert!(Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().unwrap().success());
 }
 
 impl Drop for Gateway {

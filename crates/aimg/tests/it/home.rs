@@ -88,7 +88,16 @@ impl Home {
     /// The same with these secrets.
     pub(crate) fn add_pbx_with(&self, access: &Access, tap: TapMode, ami_secret: &str, ari_password: &str) {
         self.run(self.aimg(&["tenant", "add", "acme"])).succeeded();
-        let mut add = self.aimg(&["pbx", "add", "office", "--tenant", "acme", "--host", &access.host]);
+        self.pbx_add("office", access, tap, ami_secret, ari_password);
+    }
+
+    /// Adds another PBX of the same tenant.
+    pub(crate) fn add_second_pbx(&self, access: &Access, tap: TapMode) {
+        self.pbx_add("branch", access, tap, &access.secret, &access.secret);
+    }
+
+    fn pbx_add(&self, name: &str, access: &Access, tap: TapMode, ami_secret: &str, ari_password: &str) {
+        let mut add = self.aimg(&["pbx", "add", name, "--tenant", "acme", "--host", &access.host]);
         add.args(["--ami-port", &access.ami_port.to_string(), "--ami-user", &access.user])
             .args(["--ari-url", &access.ari_url(), "--ari-user", &access.user, "--ari-app", &access.app])
             .args(["--tap", tap.name()])
@@ -144,19 +153,19 @@ impl Home {
 
     /// Calls that are not over.
     pub(crate) fn live_calls(&self) -> Vec<SessionRow> {
-        self.json(&["calls", "--json"])
+        self.json(&["calls", "--limit", "1000", "--json"])
     }
 
     /// Packets received so far of each direction of calls that are not over.
     pub(crate) fn live_packets(&self) -> Vec<u64> {
-        let calls: Vec<serde_json::Value> = self.json(&["calls", "--json"]);
+        let calls: Vec<serde_json::Value> = self.json(&["calls", "--limit", "1000", "--json"]);
         let received = |c: &serde_json::Value, side: &str| c["live"][side]["received"].as_u64().unwrap_or(0);
         calls.iter().flat_map(|c| ["caller", "callee"].map(|side| received(c, side))).collect()
     }
 
     /// All calls there ever were, newest first.
     pub(crate) fn all_calls(&self) -> Vec<SessionRow> {
-        self.json(&["calls", "--all", "--json"])
+        self.json(&["calls", "--all", "--limit", "1000", "--json"])
     }
 
     /// All that is known of a call.
@@ -195,7 +204,7 @@ impl Home {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     dirs.push(path);
-                } else if path != self.data("spool").join(".lock") {
+                } else if dir != self.data("spool") {
                     found.push(path.display().to_string());
                 }
             }

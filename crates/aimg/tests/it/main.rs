@@ -15,6 +15,7 @@ mod wire;
 
 mod away;
 mod bad_input;
+mod doctor;
 mod killed;
 mod many_calls;
 mod rotten_spool;
@@ -24,3 +25,4 @@ mod taken_over;
 mod tap_ami;
 mod tap_hook;
 mod where_spoken;
+mod worker_dies;

@@ -9,6 +9,9 @@ use aimg_audio::wav::{Encoding, Format, WavReader};
 /// Samples of a millisecond.
 pub(crate) const SAMPLES_PER_MS: usize = 8;
 
+/// Microseconds of a sample.
+pub(crate) const SAMPLE_US: i64 = 125;
+
 /// A recording, de-interleaved.
 #[derive(Debug)]
 pub(crate) struct Stereo {

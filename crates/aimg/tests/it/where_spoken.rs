@@ -9,7 +9,7 @@ use aimg_recording::Certificate;
 use aimg_testbed::{Asterisk, Context, Speech, Version};
 
 use crate::bench::{Bench, all_went_well, callee};
-use crate::stereo::{SAMPLES_PER_MS, Stereo, samples};
+use crate::stereo::{SAMPLE_US, SAMPLES_PER_MS, Stereo, samples};
 use crate::wire::{Stream, Wire};
 
 /// The caller's speech lasts 30 s; both sides begin anew where theirs ends.
@@ -89,7 +89,7 @@ fn speech_is_where_it_was_spoken(version: Version) {
             assert!(elsewhere.peak <= OTHER_LIKENESS_MAX, "speech on the wrong side: {elsewhere:?}");
         }
         for (found, at) in [(heard.early, EARLY_MS), (heard.late, LATE_MS)] {
-            let recorded_us = begins_at(&recording.certificate).as_micros() + (found.offset * 125) as i64;
+            let recorded_us = begins_at(&recording.certificate).as_micros() + found.offset as i64 * SAMPLE_US;
             let delay_us = recorded_us - sent_at(&streams, &bench.asterisk, phone.port(), at).as_micros();
             assert!(DELAY_US.contains(&delay_us), "{delay_us} µs from the phone to the recording");
         }
