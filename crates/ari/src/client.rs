@@ -11,9 +11,10 @@ use crate::counters::Counts;
 use crate::error::Error;
 use crate::event::Event;
 use crate::http::Http;
+use crate::listener::{Entrance, Listener};
 use crate::model::{Application, AsteriskInfo, Bridge, BridgeId, Channel, RtpStatistics};
 use crate::request::{self, DialplanPlace, ExternalMedia, HangupReason, Spy};
-use crate::stream::Stream;
+use crate::stream::{Origin, Stream};
 
 /// What the event stream tells its consumer.
 #[derive(Debug)]
@@ -75,11 +76,43 @@ impl Client {
     /// Starts to connect, within a tokio runtime; how that goes is told by the first notices.
     pub fn start(config: Config) -> Result<(Self, Events), Error> {
         let http = Http::new(&config)?;
+        Ok(Self::begin(config, http, Origin::Ours))
+    }
+
+    /// The same with a PBX that connects to us (Asterisk 20.15, 21.10, 22.5, 23.0 and later): its events arrive at `entrance`
+    /// of the listener, requests still go to the configuration's address. In its websocket_client.conf:
+    ///
+    /// ```text
+    /// [aimg]
+    /// type = websocket_client
+    /// connection_type = persistent
+    /// uri = ws://10.0.0.9:8770/ari/pbx1
+    /// protocols = ari
+    /// username = pbx1
+    /// password = …
+    /// ```
+    ///
+    /// and in its ari.conf, where `subscribe_all` takes the place of [`Config::subscribe_all`] at the first connection:
+    ///
+    /// ```text
+    /// [aimg-outbound]
+    /// type = outbound_websocket
+    /// websocket_client_id = aimg
+    /// apps = aimg
+    /// local_ari_user = aimg
+    /// ```
+    pub fn accept(config: Config, listener: &Listener, entrance: &Entrance) -> Result<(Self, Events), Error> {
+        let http = Http::new(&config)?;
+        let arrivals = listener.open(entrance, &http)?;
+        Ok(Self::begin(config, http, Origin::Theirs(arrivals)))
+    }
+
+    fn begin(config: Config, http: Http, origin: Origin) -> (Self, Events) {
         let (notices, received) = mpsc::channel(config.events_max.max(1));
         let (reclaims, reclaimed) = watch::channel(0);
         let client = Self { http: http.clone(), app: config.app().into(), reclaims: Arc::new(reclaims) };
-        tokio::spawn(Stream { config, http, notices, reclaims: reclaimed }.run());
-        Ok((client, Events { notices: received }))
+        tokio::spawn(Stream { config, http, origin, notices, reclaims: reclaimed }.run());
+        (client, Events { notices: received })
     }
 
     /// Takes the application back after [`Notice::Replaced`], from whoever has it. Without effect at any other time.

@@ -9,6 +9,10 @@ use url::Url;
 /// The longest application name we accept, bytes. Asterisk's own bound is the 4,096 bytes of a request line.
 const APP_BYTES_MAX: usize = 64;
 
+/// The largest message of an event stream unless told otherwise; always where Asterisk connects to us, because who it is
+/// is known only after the limits are set.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 256 << 10;
+
 /// How to reach the ARI of one PBX, and how much to ask of it.
 ///
 /// [`Config::new`] checks the four values that have no default; the rest may be changed in place.
@@ -53,7 +57,8 @@ pub struct Config {
     /// Events that may wait for their consumer. Default 8,192, some 12 MiB of typical events; beyond it the connection is
     /// dropped and resynchronised. The worst case in memory is this times `message_bytes_max`.
     pub events_max: usize,
-    /// The largest WebSocket message read, bytes. Default 256 KiB; a larger one costs the connection.
+    /// The largest WebSocket message read, bytes. Default 256 KiB, and always that with [`crate::Client::accept`]; a larger one
+    /// costs the connection.
     pub message_bytes_max: usize,
     /// How often a silent event stream is probed with a ping. Default 5 s.
     pub ping_interval: Duration,
@@ -101,6 +106,14 @@ pub enum ConfigError {
         /// The value.
         user: String,
     },
+    /// A path where Asterisk cannot arrive.
+    #[error(
+        "`{path}` cannot be where Asterisk connects to: it must begin with `/`, hold no `?` or `#`, belong to one PBX alone, and its user no `:`"
+    )]
+    BadEntrance {
+        /// The value.
+        path: String,
+    },
     /// An application name that Asterisk or its dialplan would split.
     #[error("ARI application `{app}` must be 1 to 64 of A-Z, a-z, 0-9, `-`, `_` and `.`")]
     BadApp {
@@ -137,7 +150,7 @@ impl Config {
             connections_warm: 6,
             reply_bytes_max: 16 << 20,
             events_max: 8192,
-            message_bytes_max: 256 << 10,
+            message_bytes_max: MESSAGE_BYTES_MAX,
             ping_interval: Duration::from_secs(5),
             ping_timeout: Duration::from_secs(5),
             backoff_base: Duration::from_millis(250),

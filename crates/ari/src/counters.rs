@@ -11,7 +11,7 @@ impl Counter {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn value(&self) -> u64 {
+    pub(crate) fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -66,4 +66,17 @@ counters! {
     events_other,
     /// Text messages that were no event at all.
     messages_garbled,
+}
+
+/// What happened at a [`Listener`](crate::Listener), as read at one moment. Each only grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListenerCounts {
+    /// Connections of PBXs that are known here.
+    pub accepted: u64,
+    /// Connections with a path, user or password that is nobody's.
+    pub refused: u64,
+    /// Connections closed because too many others were shaking hands.
+    pub crowded_out: u64,
+    /// Connections that spoke no TLS or no WebSocket, or too slowly, and failed accepts.
+    pub failed: u64,
 }

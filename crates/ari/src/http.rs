@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
@@ -91,15 +91,8 @@ impl Http {
             .pool_max_idle_per_host(config.requests_max)
             .build()
             .map_err(not_built)?;
-        let authorization = pool
-            .get(config.base_url.clone())
-            .basic_auth(&config.user, Some(config.password.expose_secret()))
-            .build()
-            .map_err(not_built)?
-            .headers()
-            .get(AUTHORIZATION)
-            .cloned()
-            .expect("basic_auth sets the header");
+        let authorization = basic_auth(&pool, &config.base_url, &config.user, &config.password)
+            .expect("the base URL is one, and basic_auth sets the header");
         Ok(Self {
             shared: Arc::new(Shared {
                 pool,
@@ -145,6 +138,14 @@ impl Http {
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.shared.counters
+    }
+
+    /// The header of these credentials; nothing when no header can carry them.
+    pub(crate) fn basic_auth(&self, user: &str, password: &SecretString) -> Option<HeaderValue> {
+        if user.contains(':') {
+            return None;
+        }
+        basic_auth(&self.shared.pool, &self.shared.base_url, user, password)
     }
 
     pub(crate) fn tls(&self) -> Option<Arc<ClientConfig>> {
@@ -321,6 +322,11 @@ impl Http {
             _ => Error::NotServed { request, host, status },
         }
     }
+}
+
+fn basic_auth(pool: &reqwest::Client, url: &Url, user: &str, password: &SecretString) -> Option<HeaderValue> {
+    let request = pool.get(url.clone()).basic_auth(user, Some(password.expose_secret())).build().ok()?;
+    request.headers().get(AUTHORIZATION).cloned()
 }
 
 impl Shared {

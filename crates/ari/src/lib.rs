@@ -15,6 +15,7 @@ mod counters;
 mod error;
 pub mod event;
 mod http;
+mod listener;
 pub mod model;
 mod probe;
 pub mod request;
@@ -25,10 +26,11 @@ mod time;
 pub use breaker::BreakerState;
 pub use client::{Client, Events, Notice};
 pub use config::{Config, ConfigError};
-pub use counters::Counts;
+pub use counters::{Counts, ListenerCounts};
 pub use error::{Error, RequestLine};
 pub use event::{Event, EventKind};
 pub use http::Http;
+pub use listener::{Entrance, Listener};
 pub use model::{
     Application, AsteriskInfo, Bridge, BridgeId, Channel, ChannelState, LiveRecording, Playback, PlaybackId,
     RtpStatistics,

@@ -1,5 +1,6 @@
 //! The event WebSocket of one application: opened, over TLS where asked, read, and probed when it is silent. Knows nothing of reconnecting.
 
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -29,9 +30,9 @@ use crate::request::{Method, encode_into};
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// A connection, encrypted or not.
-pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Wire: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+impl<T: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin> Wire for T {}
 
 pub(crate) struct EventSocket {
     stream: WebSocketStream<Box<dyn Wire>>,
@@ -76,15 +77,20 @@ impl EventSocket {
                 return Err(lost(http, format!("no WebSocket within {} ms", config.request_timeout.as_millis())));
             }
         };
+        Ok(Self::over(stream, config, http))
+    }
+
+    /// A stream that is open.
+    pub(crate) fn over(stream: WebSocketStream<Box<dyn Wire>>, config: &Config, http: &Http) -> Self {
         http.is_alive();
-        Ok(Self {
+        Self {
             stream,
             http: http.clone(),
             ping_interval: config.ping_interval,
             ping_timeout: config.ping_timeout,
             deadline: Instant::now() + config.ping_interval,
             ping_under_way: false,
-        })
+        }
     }
 
     /// The next event. May be dropped and called again without losing one.

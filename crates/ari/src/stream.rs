@@ -1,4 +1,4 @@
-//! Keeps the event stream of one application alive: connect, read the PBX's state, pass events on, start over.
+//! Keeps the event stream of one application alive: connect or be connected to, read the PBX's state, pass events on, start over.
 //!
 //! The reader never waits for the events' consumer, because Asterisk disconnects a client that it cannot write to for
 //! 100 ms. A consumer that falls behind by a full queue costs the connection; the state is then read anew, so that it learns
@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::event::{Event, EventKind};
 use crate::http::Http;
+use crate::listener::Arrivals;
 use crate::request;
 use crate::socket::EventSocket;
 use aimg_core::Backoff;
@@ -22,13 +23,35 @@ use aimg_core::Backoff;
 /// How often the warm connections are used, so that they do not idle out of the pool.
 const WARM_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How long Asterisk may take to connect to us before it is told that it does not.
+const ARRIVAL_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// The task behind a [`Client`](crate::Client). It ends when every client or the consumer of events is gone.
 pub(crate) struct Stream {
     pub(crate) config: Config,
     pub(crate) http: Http,
+    pub(crate) origin: Origin,
     pub(crate) notices: mpsc::Sender<Notice>,
     /// Changes when the application is to be taken back; closes when every client is gone.
     pub(crate) reclaims: watch::Receiver<u64>,
+}
+
+/// Who opens the connection.
+pub(crate) enum Origin {
+    /// We do.
+    Ours,
+    /// Asterisk does.
+    Theirs(Arrivals),
+}
+
+impl Origin {
+    /// Waits until Asterisk has connected anew; for ever where we connect.
+    async fn renewed(&self) {
+        match self {
+            Self::Ours => std::future::pending().await,
+            Self::Theirs(arrivals) => arrivals.arrived().await,
+        }
+    }
 }
 
 /// Why a stream ended.
@@ -88,6 +111,7 @@ impl Stream {
     async fn pause(&mut self, delay: Duration) -> bool {
         tokio::select! {
             () = sleep(delay) => true,
+            () = self.origin.renewed() => true,
             () = self.notices.closed() => false,
             () = clients_gone(&mut self.reclaims) => false,
         }
@@ -106,7 +130,7 @@ impl Stream {
         let mut gone = self.reclaims.clone();
         let notices = self.notices.clone();
         let mut socket = tokio::select! {
-            socket = EventSocket::open(&self.config, &self.http) => match socket {
+            socket = self.open() => match socket {
                 Ok(socket) => socket,
                 Err(error) => return End::Lost(error),
             },
@@ -120,6 +144,25 @@ impl Stream {
         };
         socket.close().await;
         end
+    }
+
+    async fn open(&self) -> Result<EventSocket, Error> {
+        let Origin::Theirs(arrivals) = &self.origin else {
+            return EventSocket::open(&self.config, &self.http).await;
+        };
+        match timeout(ARRIVAL_TIME_MAX, arrivals.next()).await {
+            Ok(arrived) => Ok(EventSocket::over(arrived, &self.config, &self.http)),
+            Err(_) => Err(self.lost(format!(
+                "Asterisk has not connected to {} here for {} s: check its websocket_client.conf (uri, username, password, \
+                 protocols = ari) and ari.conf (type = outbound_websocket), and `ari show outbound-websockets` there",
+                arrivals.path(),
+                ARRIVAL_TIME_MAX.as_secs()
+            ))),
+        }
+    }
+
+    fn lost(&self, reason: String) -> Error {
+        Error::StreamLost { host: self.config.host(), reason }
     }
 
     async fn pass_on(&self, socket: &mut EventSocket) -> End {
@@ -137,6 +180,9 @@ impl Stream {
                     }
                 }
                 _ = warm.tick() => self.keep_warm(),
+                () = self.origin.renewed() => {
+                    return End::Lost(self.lost("Asterisk connected anew".to_owned()));
+                }
             }
         }
     }

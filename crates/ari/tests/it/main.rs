@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic; clippy exempts only functions marked as tests")]
 
+mod accept;
 mod encoding;
 mod fake;
 mod requests;
