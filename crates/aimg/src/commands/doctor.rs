@@ -82,16 +82,20 @@ fn config(settings: &Settings) -> anyhow::Result<Config> {
 
 /// The PBX that was named, else all that a gateway would follow.
 async fn chosen(store: &Store, tenants: &[Tenant], name: Option<String>) -> anyhow::Result<Vec<Pbx>> {
-    if let Some(name) = name {
-        return Ok(vec![store.pbx_by_name(TenantScope::Operator, &name).await?]);
-    }
     let is_followed = |pbx: &Pbx| pbx.enabled && tenants.iter().any(|t| t.id == pbx.tenant && t.enabled);
-    let pbxs: Vec<Pbx> = store.pbxs(TenantScope::Operator).await?.into_iter().filter(is_followed).collect();
-    if pbxs.is_empty() {
-        let what = "there is no PBX that is followed, so no call is captured: add one with `aimg pbx add`";
-        return Err(Usage(what.to_owned()).into());
-    }
-    Ok(pbxs)
+    let (pbxs, unfollowed) = match name {
+        Some(name) => {
+            let what =
+                format!("PBX {name} is not followed, so none of its calls is captured: it or its tenant is disabled");
+            (vec![store.pbx_by_name(TenantScope::Operator, &name).await?], what)
+        }
+        None => {
+            let what = "there is no PBX that is followed, so no call is captured: add one with `aimg pbx add`";
+            (store.pbxs(TenantScope::Operator).await?, what.to_owned())
+        }
+    };
+    let followed: Vec<Pbx> = pbxs.into_iter().filter(is_followed).collect();
+    if followed.is_empty() { Err(Usage(unfollowed).into()) } else { Ok(followed) }
 }
 
 /// The first Ctrl-C ends the look, so that nothing of it stays in Asterisk.

@@ -68,7 +68,7 @@ impl Level {
 
 /// The kind of a problem, for exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Failure {
     /// Asterisk cannot be reached, lacks something, or its packets do not come.
     Unavailable,

@@ -57,6 +57,8 @@ pub(crate) struct KnownIssue {
     id: &'static str,
     /// What happens.
     effect: &'static str,
+    /// The first branch with what it is about.
+    since: u16,
     /// The first releases without it, by branch; empty while it is open.
     fixed_in: &'static [(u16, u16)],
     touches: Touches,
@@ -69,6 +71,7 @@ const KNOWN_ISSUES: &[KnownIssue] = &[
     KnownIssue {
         id: "no externalMedia",
         effect: "there are no external media channels, nothing can be captured",
+        since: 0,
         fixed_in: &[(16, 6), (17, 1)],
         touches: Touches::Everything,
         relief: None,
@@ -76,13 +79,15 @@ const KNOWN_ISSUES: &[KnownIssue] = &[
     KnownIssue {
         id: "#1757",
         effect: "Asterisk crashes when its RTP ports are used up",
+        since: 0,
         fixed_in: &[],
-        touches: Touches::Each,
-        relief: Some("keep the range of rtp.conf wide: four even ports for each captured call"),
+        touches: Touches::Nothing("while the range of rtp.conf is wide enough, which is looked at"),
+        relief: None,
     },
     KnownIssue {
         id: "#1638",
         effect: "memory leaks with each snoop and RTP channel",
+        since: 0,
         fixed_in: &[(20, 18), (22, 8), (23, 2)],
         touches: Touches::Each,
         relief: Some("restart Asterisk from time to time (core restart when convenient)"),
@@ -90,6 +95,7 @@ const KNOWN_ISSUES: &[KnownIssue] = &[
     KnownIssue {
         id: "#362",
         effect: "each ARI request may wait 200 ms: tap by AMI misses up to that much of a call that answers at once",
+        since: 0,
         fixed_in: &[(18, 21), (20, 6), (21, 1)],
         touches: Touches::Each,
         relief: Some("tap by hook loses nothing: aimg pbx add … --tap hook"),
@@ -97,6 +103,7 @@ const KNOWN_ISSUES: &[KnownIssue] = &[
     KnownIssue {
         id: "#801",
         effect: "ARI requests may still wait 200 ms",
+        since: 0,
         fixed_in: &[(18, 25), (20, 10), (21, 5)],
         touches: Touches::Each,
         relief: Some("tap by hook loses nothing: aimg pbx add … --tap hook"),
@@ -104,6 +111,7 @@ const KNOWN_ISSUES: &[KnownIssue] = &[
     KnownIssue {
         id: "ASTERISK-30252",
         effect: "snoops of one direction crackle",
+        since: 0,
         fixed_in: &[(16, 30), (18, 16), (19, 8), (20, 1)],
         touches: Touches::Each,
         relief: None,
@@ -111,6 +119,7 @@ const KNOWN_ISSUES: &[KnownIssue] = &[
     KnownIssue {
         id: "#394",
         effect: "audio asked for as slin comes as µ-law: every packet is thrown away",
+        since: 0,
         fixed_in: &[(18, 21), (20, 6), (21, 1)],
         touches: Touches::Encoded(Codec::Slin),
         relief: Some("use another encoding: aimg pbx add … --codec ulaw"),
@@ -118,6 +127,7 @@ const KNOWN_ISSUES: &[KnownIssue] = &[
     KnownIssue {
         id: "#851",
         effect: "snoops of both directions at once lose audio",
+        since: 0,
         fixed_in: &[(20, 12), (21, 7), (22, 2)],
         touches: Touches::Nothing("aimg snoops each direction for itself"),
         relief: None,
@@ -125,6 +135,7 @@ const KNOWN_ISSUES: &[KnownIssue] = &[
     KnownIssue {
         id: "#1384, #1587, #1643, #1785, #1941",
         effect: "chan_websocket crashes, hangs and makes noise",
+        since: 20,
         fixed_in: &[(20, 20), (22, 10), (23, 4)],
         touches: Touches::Nothing("aimg takes audio by RTP"),
         relief: None,
@@ -132,6 +143,7 @@ const KNOWN_ISSUES: &[KnownIssue] = &[
     KnownIssue {
         id: "#2089, #2078",
         effect: "AudioSocket calls fall silent and hold up ARI",
+        since: 18,
         fixed_in: &[],
         touches: Touches::Nothing("aimg takes audio by RTP"),
         relief: None,
@@ -142,11 +154,12 @@ impl KnownIssue {
     /// Whether a release has it.
     fn is_in(&self, release: Release) -> bool {
         let fixes = self.fixed_in;
-        match fixes.iter().find(|(major, _)| *major == release.major) {
+        let unfixed = match fixes.iter().find(|(major, _)| *major == release.major) {
             Some((_, minor)) => release.minor < *minor,
             // A branch that ended before it was fixed there.
             None => fixes.is_empty() || fixes.iter().any(|(major, _)| *major > release.major),
-        }
+        };
+        release.major >= self.since && unfixed
     }
 
     fn finding(&self, release: Release, codec: Codec) -> Option<Finding> {
@@ -217,18 +230,25 @@ mod tests {
     }
 
     #[test]
+    fn what_came_later_is_not_in_an_older_release() {
+        assert_eq!(touching("16.28.0", Codec::Ulaw, Level::Ok), ["#1757", "#851"]);
+        assert_eq!(touching("18.26.4", Codec::Ulaw, Level::Ok), ["#1757", "#851", "#2089, #2078"]);
+        assert_eq!(touching("22.10.1", Codec::Ulaw, Level::Ok), ["#1757", "#2089, #2078"]);
+    }
+
+    #[test]
     fn each_release_has_the_issues_that_were_not_fixed_in_its_branch() {
         let cases: [(&str, &[&str]); 9] = [
-            ("16.28.0", &["#1757", "#1638", "#362", "#801", "ASTERISK-30252"]),
-            ("16.30.0", &["#1757", "#1638", "#362", "#801"]),
+            ("16.28.0", &["#1638", "#362", "#801", "ASTERISK-30252"]),
+            ("16.30.0", &["#1638", "#362", "#801"]),
             // Branch 19 ended before #362 was fixed anywhere, but has the fix of the crackling.
-            ("19.8.1", &["#1757", "#1638", "#362", "#801"]),
-            ("17.9.0", &["#1757", "#1638", "#362", "#801", "ASTERISK-30252"]),
-            ("18.21.0", &["#1757", "#1638", "#801"]),
-            ("20.18.0", &["#1757"]),
-            ("21.5.0", &["#1757", "#1638"]),
-            ("22.7.0", &["#1757", "#1638"]),
-            ("23.4.1", &["#1757"]),
+            ("19.8.1", &["#1638", "#362", "#801"]),
+            ("17.9.0", &["#1638", "#362", "#801", "ASTERISK-30252"]),
+            ("18.21.0", &["#1638", "#801"]),
+            ("20.18.0", &[]),
+            ("21.5.0", &["#1638"]),
+            ("22.7.0", &["#1638"]),
+            ("23.4.1", &[]),
         ];
         for (version, expected) in cases {
             assert_eq!(touching(version, Codec::Ulaw, Level::Warning), expected, "{version}");
