@@ -44,11 +44,14 @@ pub struct Options {
     pub without_modules: Vec<String>,
     /// What the context `answer-at-once` plays.
     pub speech: Option<Speech>,
+    /// Text at the end of files in its configuration directory, by their names; one that is not there is made. Asterisk
+    /// sees the directory as `/mnt/etc`. What the templates leave open can be used, such as `{{ami_tls_port}}`.
+    pub additions: Vec<(String, String)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { app: "aimg".to_owned(), without_modules: Vec::new(), speech: None }
+        Self { app: "aimg".to_owned(), without_modules: Vec::new(), speech: None, additions: Vec::new() }
     }
 }
 
@@ -142,6 +145,7 @@ impl Asterisk {
             secret: &access.secret,
             app: &access.app,
             without_modules: &options.without_modules,
+            additions: &options.additions,
         }
         .write(&dir.path().join("etc"))?;
         let speech = match &options.speech {
@@ -169,6 +173,11 @@ impl Asterisk {
     /// The UDP ports that its RTP comes from: the first and the last.
     pub fn rtp_ports(&self) -> (u16, u16) {
         (self.ports.rtp_first, self.ports.rtp_last)
+    }
+
+    /// A TCP port for AMI with TLS; nobody listens there unless [`Options::additions`] say so.
+    pub fn ami_tls_port(&self) -> u16 {
+        self.ports.ami_tls
     }
 
     /// Its process id, as this machine sees it.

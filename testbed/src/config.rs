@@ -40,6 +40,7 @@ pub(crate) const PORTS: u16 = 640;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ports {
     pub(crate) ami: u16,
+    pub(crate) ami_tls: u16,
     pub(crate) http: u16,
     pub(crate) sip: u16,
     pub(crate) rtp_first: u16,
@@ -49,7 +50,14 @@ pub(crate) struct Ports {
 impl Ports {
     pub(crate) fn of(block: &PortBlock) -> Self {
         let first = block.first();
-        Self { ami: first, http: first + 1, sip: first + 2, rtp_first: first + 8, rtp_last: block.last() }
+        Self {
+            ami: first,
+            http: first + 1,
+            sip: first + 2,
+            ami_tls: first + 3,
+            rtp_first: first + 8,
+            rtp_last: block.last(),
+        }
     }
 }
 
@@ -62,6 +70,7 @@ pub(crate) struct Config<'a> {
     pub(crate) secret: &'a str,
     pub(crate) app: &'a str,
     pub(crate) without_modules: &'a [String],
+    pub(crate) additions: &'a [(String, String)],
 }
 
 impl Config<'_> {
@@ -73,15 +82,21 @@ impl Config<'_> {
         for (name, template) in TEMPLATES {
             write(name, &self.fill(template))?;
         }
-        EMPTY.iter().try_for_each(|name| write(name, ""))
+        EMPTY.iter().try_for_each(|name| write(name, ""))?;
+        for (name, text) in self.additions {
+            let before = fs::read_to_string(etc.join(name)).unwrap_or_default();
+            write(name, &format!("{before}\n{}", self.fill(text)))?;
+        }
+        Ok(())
     }
 
     fn fill(&self, template: &str) -> String {
-        let Ports { ami, http, sip, rtp_first, rtp_last } = self.ports;
+        let Ports { ami, ami_tls, http, sip, rtp_first, rtp_last } = self.ports;
         let mut text: String = template.lines().filter(|line| self.is_wanted(line)).flat_map(|l| [l, "\n"]).collect();
         for (name, value) in [
             ("module_dir", &format!("/{}", self.root.module_dir())),
             ("ami_port", &ami.to_string()),
+            ("ami_tls_port", &ami_tls.to_string()),
             ("http_port", &http.to_string()),
             ("sip_port", &sip.to_string()),
             ("rtp_first", &rtp_first.to_string()),
@@ -109,9 +124,18 @@ mod tests {
 
     fn written(version: Version, without_modules: &[String]) -> String {
         let root = Root::of(version).unwrap();
-        let ports = Ports { ami: 1, http: 2, sip: 3, rtp_first: 4, rtp_last: 5 };
+        let ports = Ports { ami: 1, ami_tls: 6, http: 2, sip: 3, rtp_first: 4, rtp_last: 5 };
+        let additions = [("manager.conf".to_owned(), "; TLS is on {{ami_tls_port}}".to_owned())];
         let dir = tempfile::tempdir().unwrap();
-        let config = Config { root: &root, ports, user: "me", secret: "hush", app: "my-app", without_modules };
+        let config = Config {
+            root: &root,
+            ports,
+            user: "me",
+            secret: "hush",
+            app: "my-app",
+            without_modules,
+            additions: &additions,
+        };
         config.write(dir.path()).unwrap();
         TEMPLATES.iter().map(|(name, _)| fs::read_to_string(dir.path().join(name)).unwrap()).collect()
     }
@@ -122,6 +146,7 @@ mod tests {
             let text = written(version, &[]);
             assert!(!text.contains("{{"), "{version}");
             assert!(text.contains("Stasis(my-app,tap)"));
+            assert!(text.contains("displayconnects = no") && text.contains("; TLS is on 6"));
         }
     }
 
