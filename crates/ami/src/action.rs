@@ -1,6 +1,11 @@
 //! Actions: what Asterisk is asked, checked before it is sent. No IO.
 //!
-//! A value that could end its line is refused, so nobody's input can become another header or action.
+//! A value that could end its line is refused, so nobody's input can become another header or action. What is not here can
+//! be had by [`Action::new`] and [`Action::header`].
+
+mod call;
+mod queue;
+mod system;
 
 use std::fmt;
 use std::fmt::Write;
@@ -9,6 +14,8 @@ use aimg_core::Uniqueid;
 use md5::{Digest, Md5};
 use secrecy::{ExposeSecret, SecretString};
 
+pub use self::call::{Muted, Originate, Place, Target};
+pub use self::queue::NewMember;
 use crate::InvalidAction;
 
 /// Bytes of a line that Asterisk takes, line ending included; it throws a longer line's message away.
@@ -104,7 +111,7 @@ impl Action {
 
     /// Lists all channels with their variables, or one by its name. Needs write class `system`, `call` or `reporting`.
     pub fn status(channel: Option<&str>) -> Result<Self, InvalidAction> {
-        Self::new("Status").channel(channel)
+        Self::new("Status").optional("Channel", channel)
     }
 
     /// Lists all bridges.
@@ -129,12 +136,12 @@ impl Action {
 
     /// Reads a variable or function of a channel, or a global one. Needs write class `call` or `reporting`.
     pub fn getvar(channel: Option<&str>, variable: &str) -> Result<Self, InvalidAction> {
-        Self::new("Getvar").channel(channel)?.header("Variable", variable)
+        Self::new("Getvar").optional("Channel", channel)?.header("Variable", variable)
     }
 
     /// Sets a variable or function of a channel, or a global one. Needs write class `call`.
     pub fn setvar(channel: Option<&str>, variable: &str, value: &str) -> Result<Self, InvalidAction> {
-        Self::new("Setvar").channel(channel)?.header("Variable", variable)?.header("Value", value)
+        Self::new("Setvar").optional("Channel", channel)?.header("Variable", variable)?.header("Value", value)
     }
 
     /// Says goodbye: Asterisk closes the connection.
@@ -142,9 +149,9 @@ impl Action {
         Self::new("Logoff")
     }
 
-    fn channel(self, channel: Option<&str>) -> Result<Self, InvalidAction> {
-        match channel {
-            Some(channel) => self.header("Channel", channel),
+    fn optional(self, key: &str, value: Option<&str>) -> Result<Self, InvalidAction> {
+        match value {
+            Some(value) => self.header(key, value),
             None => Ok(self),
         }
     }
@@ -171,10 +178,17 @@ fn md5_key(challenge: &str, secret: &SecretString) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// The lines of an action, but its ActionID.
+    pub(crate) fn lines(action: Result<Action, InvalidAction>) -> Vec<String> {
+        let text = encoded(&action.unwrap());
+        let lines = text.strip_suffix("\r\nActionID: 7\r\n\r\n").unwrap();
+        lines.split("\r\n").map(str::to_owned).collect()
+    }
 
     fn encoded(action: &Action) -> String {
         let mut out = Vec::new();

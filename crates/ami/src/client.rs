@@ -1,6 +1,7 @@
 //! What a program holds of a link to Asterisk: a [`Client`] to ask with, and the [`Events`] to follow.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aimg_core::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -9,7 +10,7 @@ use crate::counters::{Counters, Counts};
 use crate::desk::Desk;
 use crate::event::event_time;
 use crate::link::{Change, Link};
-use crate::{Action, ActionError, BridgeSnapshot, Config, Error, Event, ListedChannel, Message, queue};
+use crate::{Action, ActionError, BridgeSnapshot, CommandError, Config, Error, Event, ListedChannel, Message, queue};
 
 /// Asks Asterisk, while the link is up. Clones share one link, which ends when the last of them is dropped, or the
 /// [`Events`] are.
@@ -43,6 +44,13 @@ impl Client {
     /// Sends an action that starts a list and returns the list's items.
     pub async fn list(&self, action: Action) -> Result<Vec<Message>, ActionError> {
         self.desk(&action)?.list(action).await
+    }
+
+    /// Runs a command of Asterisk's console and returns the lines that it puts out. Needs write class `command`. Asterisk
+    /// serves nothing else on the connection until it is done, and more than [`crate::Limits`] allows costs the link.
+    pub async fn command(&self, command: &str) -> Result<Vec<String>, CommandError> {
+        let answer = self.send(Action::command(command)?).await?;
+        Ok(answer.all("Output").map(str::to_owned).collect())
     }
 
     /// Whether actions can be sent.
@@ -90,7 +98,7 @@ pub enum Notice {
         /// Why.
         error: Error,
         /// When it is tried again; never after a refusal with [`Config::give_up_on_refusal`].
-        retry_in: Option<std::time::Duration>,
+        retry_in: Option<Duration>,
     },
 }
 
@@ -122,22 +130,38 @@ pub struct Server {
     pub started_at: String,
 }
 
+/// One thing to know, its event as it came.
+pub(crate) enum Incoming {
+    Message(Message),
+    Up(Up),
+    Down { error: Error, retry_in: Option<Duration> },
+}
+
 impl Events {
     /// The next thing to know; nothing after the client was closed or has given up. May be cancelled without losing
     /// anything.
     pub async fn next(&mut self) -> Option<Notice> {
+        Some(match self.incoming().await? {
+            Incoming::Message(message) => Notice::Event { at: event_time(&message), event: Event::from(message) },
+            Incoming::Up(up) => Notice::Up(up),
+            Incoming::Down { error, retry_in } => Notice::Down { error, retry_in },
+        })
+    }
+
+    /// The same without looking into events.
+    pub(crate) async fn incoming(&mut self) -> Option<Incoming> {
         if let Some(live) = &mut self.live {
             if let Some(message) = live.pop().await {
-                return Some(Notice::Event { at: event_time(&message), event: Event::from(message) });
+                return Some(Incoming::Message(message));
             }
             self.live = None;
         }
-        match self.changes.recv().await? {
+        Some(match self.changes.recv().await? {
             Change::Up(up, events) => {
                 self.live = Some(events);
-                Some(Notice::Up(up))
+                Incoming::Up(up)
             }
-            Change::Down(error, retry_in) => Some(Notice::Down { error, retry_in }),
-        }
+            Change::Down(error, retry_in) => Incoming::Down { error, retry_in },
+        })
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use aimg_tls::Tls;
 use secrecy::SecretString;
 
-use crate::Limits;
+use crate::{EventFilter, Limits};
 
 /// How to log in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,8 +25,11 @@ pub enum Auth {
 pub struct Config {
     /// Name or address of the Asterisk server.
     pub host: String,
-    /// Its AMI port (no TLS). Default 5038.
+    /// Its AMI port. Default 5038, which is without TLS; with TLS it is usually 5039 (`tlsbindaddr` in manager.conf).
     pub port: u16,
+    /// TLS from the first byte, and what makes Asterisk's certificate good. Default none: secret and events are readable
+    /// on the way, so it should be none only on loopback or in a network of one's own.
+    pub tls: Option<Tls>,
     /// The user of manager.conf.
     pub user: String,
     /// The user's secret.
@@ -35,7 +39,10 @@ pub struct Config {
     /// The classes of events wanted. Default `call,system`: all that sessions need. `dialplan` adds Newexten and VarSet,
     /// several times as many events as all others together.
     pub event_mask: String,
-    /// How long a TCP connection may take. Default 5 s: longer than two lost SYNs.
+    /// Which of these events Asterisk sends. Default none, so all. Each one that Asterisk leaves out costs neither side
+    /// anything more; filters need write class `system`.
+    pub event_filters: Vec<EventFilter>,
+    /// How long a TCP connection may take, and again the handshake of TLS. Default 5 s: longer than two lost SYNs.
     pub connect_timeout: Duration,
     /// How long banner and login may take together. Default 10 s; Asterisk itself waits 1 s before it refuses.
     pub login_timeout: Duration,
@@ -65,6 +72,9 @@ pub struct Config {
     pub events_max: usize,
     /// How many bytes these may take. Default 64 MiB.
     pub events_bytes_max: usize,
+    /// How many events may wait for one handler of a [`crate::Manager`]; it misses what comes meanwhile, and that is
+    /// counted. Default 4,096: a second of a very busy server.
+    pub handler_events_max: usize,
     /// How many actions may wait for an answer; more wait for room. Default 256.
     pub actions_max: usize,
     /// How many items a list may have. Default 65,536: far more channels than an Asterisk carries.
@@ -79,10 +89,12 @@ impl Config {
         Self {
             host: host.into(),
             port: 5038,
+            tls: None,
             user: user.into(),
             secret,
             auth: Auth::default(),
             event_mask: "call,system".to_owned(),
+            event_filters: Vec::new(),
             connect_timeout: Duration::from_secs(5),
             login_timeout: Duration::from_secs(10),
             action_timeout: Duration::from_secs(10),
@@ -95,6 +107,7 @@ impl Config {
             give_up_on_refusal: false,
             events_max: 65_536,
             events_bytes_max: 64 * 1024 * 1024,
+            handler_events_max: 4_096,
             actions_max: 256,
             list_items_max: 65_536,
             limits: Limits::default(),

@@ -1,17 +1,16 @@
-//! One TCP connection to Asterisk: from the connect to the login, then its two halves.
+//! One connection to Asterisk: from the connect to the login, then its two halves.
 
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 use crate::config::Auth;
 use crate::counters::Counters;
+use crate::stream::{self, ReadHalf, WriteHalf};
 use crate::{Action, Config, Error, Frame, Message, Parser};
 
 /// Bytes asked of the socket at once: some hundred events.
@@ -20,17 +19,26 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// The ActionID of what a connection asks for itself; requests of others count from 1.
 pub(crate) const OWN_ACTION_ID: u64 = 0;
 
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Events: those of [`Config::event_mask`] that pass [`Config::event_filters`].
+    Events,
+    /// Answers alone.
+    Answers,
+}
+
 /// A connection that is logged in.
 pub(crate) struct Connection {
     pub(crate) reader: Reader,
-    pub(crate) writer: OwnedWriteHalf,
+    pub(crate) writer: WriteHalf,
     /// The version of the protocol, from the banner.
     pub(crate) ami_version: String,
 }
 
 impl Connection {
-    /// Connects and logs in; `events` is the mask of events wanted.
-    pub(crate) async fn open(config: &Config, events: &str, counters: &Arc<Counters>) -> Result<Self, Error> {
+    /// Connects and logs in.
+    pub(crate) async fn open(config: &Config, wanted: Wanted, counters: &Arc<Counters>) -> Result<Self, Error> {
         let peer = config.peer();
         let silent = |waiting_for, waited: Duration| Error::Silent { peer: peer.clone(), waiting_for, waited };
         let stream = timeout(config.connect_timeout, TcpStream::connect((config.host.as_str(), config.port)))
@@ -38,20 +46,28 @@ impl Connection {
             .map_err(|_| silent("connect", config.connect_timeout))?
             .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
             .map_err(|source| Error::Unreachable { peer: peer.clone(), source })?;
-        let (read_half, writer) = stream.into_split();
+        let (read_half, writer) = match &config.tls {
+            None => stream::plain(stream),
+            Some(tls) => timeout(config.connect_timeout, stream::secured(stream, tls, config))
+                .await
+                .map_err(|_| silent("TLS handshake", config.connect_timeout))??,
+        };
         let reader = Reader::new(read_half, config, Arc::clone(counters));
-        timeout(config.login_timeout, Self::log_in(reader, writer, config, events))
+        timeout(config.login_timeout, Self::log_in(reader, writer, config, wanted))
             .await
             .map_err(|_| silent("login", config.login_timeout))?
     }
 
-    async fn log_in(mut reader: Reader, writer: OwnedWriteHalf, config: &Config, events: &str) -> Result<Self, Error> {
+    async fn log_in(mut reader: Reader, writer: WriteHalf, config: &Config, wanted: Wanted) -> Result<Self, Error> {
         let ami_version = loop {
             if let Frame::Banner(version) = reader.next().await? {
                 break version;
             }
         };
         let mut connection = Self { reader, writer, ami_version };
+        let filters = if wanted == Wanted::Events { config.event_filters.as_slice() } else { &[] };
+        // With filters, events begin only when all filters are there.
+        let events = if wanted == Wanted::Events && filters.is_empty() { &config.event_mask } else { "off" };
         let login = match config.auth {
             Auth::Plain => Action::login_plain(&config.user, &config.secret, events)?,
             Auth::Md5 => {
@@ -61,6 +77,12 @@ impl Connection {
             }
         };
         connection.ask(&login, config).await?;
+        for filter in filters {
+            connection.ask(&Action::filter(filter)?, config).await?;
+        }
+        if !filters.is_empty() {
+            connection.ask(&Action::events(&config.event_mask)?, config).await?;
+        }
         Ok(connection)
     }
 
@@ -90,7 +112,7 @@ impl Connection {
 
 /// What comes in, as frames.
 pub(crate) struct Reader {
-    half: OwnedReadHalf,
+    half: ReadHalf,
     parser: Parser,
     chunk: Box<[u8]>,
     /// What of `chunk` the parser has not seen.
@@ -101,7 +123,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    fn new(half: OwnedReadHalf, config: &Config, counters: Arc<Counters>) -> Self {
+    fn new(half: ReadHalf, config: &Config, counters: Arc<Counters>) -> Self {
         Self {
             half,
             parser: Parser::new(config.limits),
@@ -130,8 +152,8 @@ impl Reader {
             let count = match self.half.read(&mut self.chunk).await {
                 Ok(0) => return Err(Error::Closed { peer: self.peer.clone() }),
                 Ok(count) => count,
-                // Asterisk that dies with unread input of ours resets instead of closing.
-                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => {
+                // Asterisk that dies with unread input of ours resets instead of closing; over TLS it takes no leave.
+                Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) => {
                     return Err(Error::Closed { peer: self.peer.clone() });
                 }
                 Err(source) => return Err(Error::Broken { peer: self.peer.clone(), source }),

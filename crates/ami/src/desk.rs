@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -118,7 +117,7 @@ async fn exchange(
                 }
                 Err(error) => return error,
             },
-            count = connection.writer.write(&outgoing.bytes), if !outgoing.bytes.is_empty() => match count {
+            count = connection.writer.advance(&outgoing.bytes), if outgoing.is_pending() => match count {
                 Ok(count) => outgoing.wrote(count),
                 Err(source) => return Error::Broken { peer: config.peer(), source },
             },
@@ -147,8 +146,10 @@ async fn exchange(
 #[derive(Default)]
 struct Outgoing {
     bytes: Vec<u8>,
-    /// Bytes that the socket has taken since the connection began.
+    /// Bytes that the socket, or TLS before it, has taken since the connection began.
     written: u64,
+    /// Some of them may still be with TLS.
+    flush_due: bool,
 }
 
 impl Outgoing {
@@ -156,9 +157,16 @@ impl Outgoing {
         action.encode(action_id, &mut self.bytes);
     }
 
+    /// Whether there is something to write or to flush.
+    fn is_pending(&self) -> bool {
+        self.flush_due || !self.bytes.is_empty()
+    }
+
+    /// So many bytes were taken; none when all were flushed.
     fn wrote(&mut self, count: usize) {
         self.bytes.drain(..count);
         self.written += count as u64;
+        self.flush_due = count > 0;
     }
 
     /// What `written` will be when all is written.
@@ -233,8 +241,7 @@ impl Pending {
     fn take(self, message: Message, items_max: usize) -> Option<Self> {
         match message.first("Response") {
             Some("Error") => {
-                let reason = message.first("Message").unwrap_or("no reason given").to_owned();
-                self.waiter.fail(ActionError::Rejected { action: self.action, reason });
+                self.waiter.fail(ActionError::Rejected { action: self.action, reason: reason(&message) });
                 None
             }
             Some(_) => self.respond(message),
@@ -272,6 +279,12 @@ impl Pending {
     fn no_list(self, reason: String) {
         self.waiter.fail(ActionError::NoList { action: self.action, reason });
     }
+}
+
+/// Why Asterisk rejected an action. The reason of a `Command` is in its first line of output.
+fn reason(message: &Message) -> String {
+    let output = message.all("Output").find(|line| !line.trim().is_empty());
+    output.or_else(|| message.first("Message")).unwrap_or("no reason given").to_owned()
 }
 
 impl Waiter {

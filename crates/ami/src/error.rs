@@ -65,6 +65,12 @@ pub enum InvalidAction {
         /// The limit in bytes, line ending included.
         bytes_max: usize,
     },
+    /// A variable that Asterisk would cut at its comma, or at an `=` in its name.
+    #[error("the variable `{name}` has a comma in its value, or a comma or `=` in its name: set it by Setvar instead")]
+    Variable {
+        /// Its name.
+        name: String,
+    },
     /// More headers than Asterisk keeps.
     #[error("the action has more than the {headers_max} headers that Asterisk takes")]
     TooManyHeaders {
@@ -87,12 +93,20 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// The TCP connection, the login or a ping was not answered in time.
+    /// TLS is configured, and what answers is not trusted, cannot be judged, or does not speak it.
+    #[error("no TLS with Asterisk at {peer}: {reason}")]
+    Untrusted {
+        /// `host:port`.
+        peer: String,
+        /// Why, and what to do about it.
+        reason: String,
+    },
+    /// The TCP connection, the handshake of TLS, the login or a ping was not answered in time.
     #[error("Asterisk at {peer} did not answer a {waiting_for} within {} ms", waited.as_millis())]
     Silent {
         /// `host:port`.
         peer: String,
-        /// What was not answered: `connect`, `login` or `ping`.
+        /// What was not answered: `connect`, `TLS handshake`, `login` or `ping`.
         waiting_for: &'static str,
         /// How long we waited.
         waited: Duration,
@@ -154,15 +168,16 @@ pub enum Error {
         /// Why.
         source: ActionError,
     },
-    /// The configured user or event mask cannot be sent.
-    #[error("the AMI user or event mask cannot be sent: {0}")]
+    /// The configured user, event mask or filter cannot be sent.
+    #[error("the AMI user, event mask or filter cannot be sent: {0}")]
     Login(#[from] InvalidAction),
 }
 
 impl Error {
-    /// Whether Asterisk said no: trying again soon is of no use, somebody must change a configuration.
+    /// Whether Asterisk said no, or we say no to it: trying again soon is of no use, somebody must change a configuration or
+    /// a certificate.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::Login(_))
+        matches!(self, Self::Refused { .. } | Self::Login(_) | Self::Untrusted { .. })
     }
 }
 
@@ -221,4 +236,16 @@ impl ActionError {
     pub fn maybe_done(&self) -> bool {
         matches!(self, Self::TimedOut { .. } | Self::LinkLost { .. } | Self::NoList { .. })
     }
+}
+
+/// How a command of Asterisk's console failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// It cannot be sent as it was meant.
+    #[error("the command cannot be sent: {0}")]
+    Invalid(#[from] InvalidAction),
+    /// It could not be asked, or Asterisk rejected it.
+    #[error(transparent)]
+    Failed(#[from] ActionError),
 }

@@ -207,6 +207,12 @@ impl From<Message> for Event {
     }
 }
 
+impl From<&Message> for Event {
+    fn from(message: &Message) -> Self {
+        Self::read(message).unwrap_or_else(|| Self::Other(message.clone()))
+    }
+}
+
 /// When Asterisk says the event happened, by its own clock: `Timestamp`, which it adds with `timestampevents = yes` in
 /// manager.conf.
 pub fn event_time(message: &Message) -> Option<Timestamp> {

@@ -27,9 +27,10 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 64 KiB a line, 1,024 lines, 256 KiB a message: far above what Asterisk sends by itself.
+    /// 64 KiB a line, 16,384 lines, 1 MiB a message: far above what Asterisk sends by itself, and enough for what a
+    /// `Command` puts out, which comes as one message.
     fn default() -> Self {
-        Self { line_bytes_max: 64 * 1024, headers_max: 1024, message_bytes_max: 256 * 1024 }
+        Self { line_bytes_max: 64 * 1024, headers_max: 16 * 1024, message_bytes_max: 1024 * 1024 }
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::client::Up;
-use crate::connection::Connection;
+use crate::connection::{Connection, Wanted};
 use crate::counters::Counters;
 use crate::desk::{self, Desk};
 use crate::listener::listen;
@@ -103,12 +103,12 @@ impl Link {
     /// Events first, actions second, lists last: what happens during the lists is in the queue.
     async fn bring_up(&self, tasks: &mut JoinSet<Error>) -> Result<(Desk, Up, queue::Receiver), Error> {
         let config = &self.config;
-        let events = Connection::open(config, &config.event_mask, &self.counters).await?;
+        let events = Connection::open(config, Wanted::Events, &self.counters).await?;
         let (events_tx, events_rx) = queue::queue(config.events_max, config.events_bytes_max);
         tasks.spawn(listen(events, events_tx, Arc::clone(config), Arc::clone(&self.counters)));
 
         let actions = tokio::select! {
-            actions = Connection::open(config, "off", &self.counters) => actions?,
+            actions = Connection::open(config, Wanted::Answers, &self.counters) => actions?,
             error = first_end(tasks) => return Err(error),
         };
         let ami_version = actions.ami_version.clone();

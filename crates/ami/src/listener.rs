@@ -1,7 +1,6 @@
 //! The events connection: it reads as fast as Asterisk writes, whatever the consumer does, because Asterisk drops a
 //! session that it could not write to for 100 ms. Nothing is asked over it but pings, which make its silence mean life.
 
-use std::io;
 use std::sync::Arc;
 
 use tokio::time::{Instant, sleep_until};
@@ -42,10 +41,8 @@ pub(crate) async fn listen(
             () = sleep_until(heartbeat.due_at()) => match heartbeat.beat(Instant::now()) {
                 Beat::Wait => {}
                 // Never waits: no more than one ping is on its way, so a socket without room for it is a dead one.
-                Beat::Ping => match connection.writer.try_write(&ping) {
-                    Ok(written) if written == ping.len() => {}
-                    Ok(_) => return Error::Broken { peer, source: io::ErrorKind::WriteZero.into() },
-                    Err(source) => return Error::Broken { peer, source },
+                Beat::Ping => if let Err(source) = connection.writer.write_now(&ping) {
+                    return Error::Broken { peer, source };
                 },
                 Beat::Dead => return Error::Silent { peer, waiting_for: "ping", waited: config.ping_timeout },
             },

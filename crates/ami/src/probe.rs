@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::client::Up;
-use crate::connection::Connection;
+use crate::connection::{Connection, Wanted};
 use crate::counters::Counters;
 use crate::desk::{self, Desk};
 use crate::resync::resync;
@@ -14,7 +14,7 @@ use crate::{Config, Error};
 pub async fn probe(config: Config) -> Result<Up, Error> {
     let config = Arc::new(config);
     let counters = Arc::new(Counters::default());
-    let connection = Connection::open(&config, "off", &counters).await?;
+    let connection = Connection::open(&config, Wanted::Answers, &counters).await?;
     let ami_version = connection.ami_version.clone();
     let (desk, requests) = Desk::new(Arc::clone(&config));
     tokio::select! {

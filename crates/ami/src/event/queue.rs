@@ -58,8 +58,8 @@ debug_shows!(QueueMember: queue, membership, penalty, calls_taken, in_call, stat
 /// A queue's caller and a member that is called, answers, or does not.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AgentCall {
-    /// The caller.
-    pub caller: ChannelSnapshot,
+    /// The caller; none in an [`Event::AgentComplete`] that Asterisk raised after the caller's channel was gone.
+    pub caller: Option<ChannelSnapshot>,
     /// The member's channel.
     pub agent: Option<ChannelSnapshot>,
     /// The queue.
@@ -211,7 +211,7 @@ fn member(f: Fields<'_>) -> Option<Box<QueueMember>> {
 
 fn agent_call(f: Fields<'_>, ring_time: fn(u64) -> Duration) -> Option<Box<AgentCall>> {
     Some(Box::new(AgentCall {
-        caller: f.channel()?,
+        caller: f.channel(),
         agent: f.channel_of("Dest"),
         queue: f.optional("Queue")?,
         member_name: f.text("MemberName"),
@@ -329,7 +329,7 @@ mod tests {
     fn calls_of_agents_are_typed() {
         let told = |ring_ms, hold_s, talk_s, reason: &str| {
             Box::new(AgentCall {
-                caller: with_id("1"),
+                caller: Some(with_id("1")),
                 agent: Some(with_id("2")),
                 queue: "sales".to_owned(),
                 member_name: "Ann".to_owned(),

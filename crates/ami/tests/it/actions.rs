@@ -176,3 +176,27 @@ async fn lists_are_bounded_in_length_and_time() {
     let (list, ()) = tokio::join!(client.list(Action::ping()), server);
     assert!(list.unwrap_err().to_string().contains("without a list"));
 }
+
+#[tokio::test]
+async fn a_command_gives_its_lines() {
+    let (client, _events, _event_session, mut actions) = linked(|_| {}).await;
+    let server = async {
+        let action = actions.action().await;
+        assert_eq!((action.name(), action.value("Command")), ("Command", "core show uptime"));
+        actions
+            .respond(&action, "Success", "Message: Command output follows\r\nOutput: a: 1\r\nOutput:\r\nOutput: b\r\n")
+            .await;
+    };
+    let (lines, ()) = tokio::join!(client.command("core show uptime"), server);
+    assert_eq!(lines.unwrap(), ["a: 1", "", "b"]);
+
+    let server = async {
+        let action = actions.action().await;
+        let output = "Message: Command output follows\r\nOutput: No such command 'x'\r\n";
+        actions.respond(&action, "Error", output).await;
+    };
+    let (rejected, ()) = tokio::join!(client.command("x"), server);
+    assert_eq!(rejected.unwrap_err().to_string(), "Asterisk rejected Command: No such command 'x'");
+    let invalid = client.command("a\r\nAction: Originate").await.unwrap_err();
+    assert!(invalid.to_string().starts_with("the command cannot be sent: "), "{invalid}");
+}

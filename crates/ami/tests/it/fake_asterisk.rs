@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use aimg_ami::{Config, Events, Notice, Up};
 use secrecy::SecretString;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 /// What the fake takes for the challenge 840415273 and the secret `secret`.
 const KEY: &str = "81c3ab5534a432bec402f6d988ee45b4";
@@ -44,17 +45,24 @@ pub(crate) async fn down(events: &mut Events) -> aimg_ami::Error {
     }
 }
 
-pub(crate) struct FakeAsterisk(TcpListener);
+pub(crate) struct FakeAsterisk {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+}
 
 impl FakeAsterisk {
     pub(crate) async fn bind() -> Self {
-        Self(TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a free port"))
+        Self { listener: TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a free port"), tls: None }
+    }
+
+    pub(crate) async fn bind_tls(acceptor: TlsAcceptor) -> Self {
+        Self { tls: Some(acceptor), ..Self::bind().await }
     }
 
     /// Settings that log in here and come back quickly.
     pub(crate) fn config(&self) -> Config {
         let mut config = Config::new("127.0.0.1", "aimg", SecretString::from("secret"));
-        config.port = self.0.local_addr().expect("it is bound").port();
+        config.port = self.listener.local_addr().expect("it is bound").port();
         config.reconnect_delay_min = Duration::from_millis(1);
         config.reconnect_delay_max = Duration::from_millis(20);
         config.refused_delay = Duration::from_millis(1);
@@ -62,8 +70,20 @@ impl FakeAsterisk {
     }
 
     pub(crate) async fn accept(&self) -> Session {
-        let (stream, _) = within(self.0.accept()).await.expect("it listens");
-        Session(BufReader::new(stream))
+        let (stream, _) = within(self.listener.accept()).await.expect("it listens");
+        Session(BufReader::new(match &self.tls {
+            None => Box::new(stream),
+            Some(tls) => Box::new(within(tls.accept(stream)).await.expect("the client trusts us")),
+        }))
+    }
+
+    /// Accepts connections whose handshake fails, for ever.
+    pub(crate) async fn refuse_handshakes(&self) {
+        let tls = self.tls.as_ref().expect("it is bound with TLS");
+        loop {
+            let (stream, _) = self.listener.accept().await.expect("it listens");
+            assert!(tls.accept(stream).await.is_err(), "the client must not trust us");
+        }
     }
 
     /// Accepts a connection and lets it log in; returns it with its mask of events.
@@ -96,7 +116,11 @@ impl FakeAsterisk {
 }
 
 /// One connection, seen from the server.
-pub(crate) struct Session(BufReader<TcpStream>);
+pub(crate) struct Session(BufReader<Box<dyn Socket>>);
+
+/// A socket with TLS or without.
+trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
 /// An action as it came.
 pub(crate) struct Received(Vec<(String, String)>);
@@ -115,6 +139,7 @@ impl Session {
     /// Sends, if the client is still there; that it has gone shows in [`Session::try_action`].
     pub(crate) async fn send(&mut self, text: &str) {
         let _ = self.0.write_all(text.as_bytes()).await;
+        let _ = self.0.flush().await;
     }
 
     /// The next action, or nothing once the client has gone.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aimg_ami::{Auth, Client, Error, Event, FrameError, Limits, Notice, probe};
+use aimg_ami::{Auth, Client, Error, Event, EventFilter, FrameError, Limits, Notice, probe};
 use tokio::net::TcpListener;
 
 use crate::fake_asterisk::{FakeAsterisk, down, event, next, up, within};
@@ -311,4 +311,38 @@ async fn a_probe_looks_once() {
     let up = within(looked).await.unwrap().unwrap();
     assert_eq!((up.server.asterisk_version.as_str(), up.channels.len()), ("22.10.1", 1));
     assert!(session.try_action().await.is_none());
+}
+
+#[tokio::test]
+async fn filters_are_set_before_events_begin() {
+    let server = FakeAsterisk::bind().await;
+    let mut config = server.config();
+    config.event_filters = vec![EventFilter::only_events(["Hangup"]), EventFilter::except("Channel: Snoop/")];
+    let (_client, mut events) = Client::start(config);
+    let (mut event_session, mask) = server.logged_in().await;
+    assert_eq!(mask, "off");
+    for expected in ["^Event: (Hangup)[[:cntrl:]]", "!Channel: Snoop/"] {
+        let filter = event_session.action().await;
+        assert_eq!((filter.name(), filter.value("Operation"), filter.value("Filter")), ("Filter", "Add", expected));
+        event_session.respond(&filter, "Success", "Message: Filter added successfully\r\n").await;
+    }
+    let begin = event_session.action().await;
+    assert_eq!((begin.name(), begin.value("EventMask")), ("Events", "call,system"));
+    event_session.respond(&begin, "Success", "Events: On\r\n").await;
+    let (mut actions, _) = server.logged_in().await;
+    actions.answer_resync(&[]).await;
+    up(&mut events).await;
+}
+
+#[tokio::test]
+async fn a_filter_that_asterisk_refuses_is_told() {
+    let server = FakeAsterisk::bind().await;
+    let mut config = server.config();
+    config.event_filters = vec![EventFilter::only("(")];
+    let (_client, mut events) = Client::start(config);
+    let (mut event_session, _) = server.logged_in().await;
+    let filter = event_session.action().await;
+    event_session.respond(&filter, "Error", "Message: Filter did not compile\r\n").await;
+    let error = down(&mut events).await.to_string();
+    assert!(error.contains("refused Filter") && error.contains("did not compile"), "{error}");
 }
