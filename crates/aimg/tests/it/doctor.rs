@@ -1,23 +1,30 @@
 //! `aimg doctor`: says before the first call whether calls will be captured, and leaves nothing behind.
 
+use std::net::{Ipv4Addr, UdpSocket};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use aimg_core::TapMode;
-use aimg_testbed::{Context, Options, Version};
+use aimg_testbed::{Access, Asterisk, Context, Options, PortBlock, Version};
 use serde_json::Value;
 
 use crate::bench::{Bench, all_went_well, callee};
 use crate::home::Home;
 use crate::waiting::eventually;
 
-/// Users beside the usual one, with the same secret: one that ARI lets only look, one that AMI tells of no channel.
-const OTHER_USERS: [(&str, &str); 3] = [
+/// Users beside the usual one, with the same secret: one that ARI lets only look, one that AMI tells of no channel, and
+/// one that may run commands.
+const OTHER_USERS: [(&str, &str); 5] = [
     (
         "ari.conf",
         "[looker]\ntype = user\nread_only = yes\npassword = {{secret}}\n[deaf]\ntype = user\npassword = {{secret}}",
     ),
     ("manager.conf", "[looker]\nsecret = {{secret}}\nread = call,system\nwrite = system,reporting,call"),
     ("manager.conf", "[deaf]\nsecret = {{secret}}\nread = system\nwrite = reporting"),
+    ("ari.conf", "[boss]\ntype = user\npassword = {{secret}}"),
+    ("manager.conf", "[boss]\nsecret = {{secret}}\nread = all\nwrite = all"),
 ];
 
 /// What the doctor printed, and its exit code.
@@ -56,9 +63,9 @@ impl Examined {
 
 fn bench_with_other_users(user: &str) -> Bench {
     let additions = OTHER_USERS.map(|(file, text)| (file.to_owned(), text.to_owned())).to_vec();
-    let asterisk = aimg_testbed::Asterisk::start(Version::V22, &Options { additions, ..Options::default() }).unwrap();
+    let asterisk = Asterisk::start(Version::V22, &Options { additions, ..Options::default() }).unwrap();
     let home = Home::new();
-    home.add_pbx(&aimg_testbed::Access { user: user.to_owned(), ..asterisk.access().clone() }, TapMode::Ami);
+    home.add_pbx(&Access { user: user.to_owned(), ..asterisk.access().clone() }, TapMode::Ami);
     Bench { home, asterisk }
 }
 
@@ -117,7 +124,7 @@ fn a_missing_module_is_named_with_the_line_that_loads_it() {
 
 #[test]
 fn wrong_secrets_are_refused_and_not_shown() {
-    let asterisk = aimg_testbed::Asterisk::start(Version::V22, &Options::default()).unwrap();
+    let asterisk = Asterisk::start(Version::V22, &Options::default()).unwrap();
     let right = asterisk.access().secret.as_str();
     let cases = [
         ("no-such-secret", right, "refused Login of user `aimg`", "secret = (as given"),
@@ -154,16 +161,18 @@ fn classes_that_are_missing_are_told_with_what_they_cost() {
 }
 
 #[test]
-fn an_asterisk_that_is_not_there_is_unavailable() {
+fn what_is_not_there_is_told_with_where_it_should_be() {
     let home = Home::new();
     {
-        let asterisk = aimg_testbed::Asterisk::start(Version::V22, &Options::default()).unwrap();
+        let asterisk = Asterisk::start(Version::V22, &Options::default()).unwrap();
         home.add_pbx(asterisk.access(), TapMode::Ami);
         asterisk.stop().unwrap();
     }
     let examined = Examined::by(&home, &[]);
     examined.found_problem(69, "cannot connect to Asterisk", "bindaddr = 127.0.0.1");
     examined.found_problem(69, "was not sent", "bindport = ");
+    let examined = Examined::by(&home, &[("AIMG_SPOOL_DIR", "/proc/no-such-place")]);
+    examined.found_problem(73, "/proc/no-such-place", "mkdir -p /proc/no-such-place");
 }
 
 #[test]
@@ -195,6 +204,52 @@ fn a_running_gateway_and_its_calls_are_not_disturbed() {
     assert!(call.recordings[0].complete, "{:?}", call.recordings[0].certificate);
     bench.wait_until_asterisk_is_empty();
     gateway.terminate_without_complaint();
+}
+
+/// Does something at the end of a scope, a panic included.
+struct Finally<F: Fn()>(F);
+
+impl<F: Fn()> Drop for Finally<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+#[test]
+fn nat_between_is_told_with_the_address_that_packets_come_from() {
+    let bench = Bench::new(Version::V22, TapMode::Ami);
+    let ports = PortBlock::reserve(1).unwrap();
+    let (told, heard) = ((Ipv4Addr::new(127, 0, 0, 2), ports.first()), (Ipv4Addr::LOCALHOST, ports.first()));
+    // Asterisk sends to one address, and from that one its packets go on to us.
+    let nat = UdpSocket::bind(told).unwrap();
+    nat.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let done = AtomicBool::new(false);
+    let examined = thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut packet = [0; 2_048];
+            while !done.load(Ordering::Relaxed) {
+                if let Ok(length) = nat.recv(&mut packet) {
+                    nat.send_to(&packet[..length], heard).unwrap();
+                }
+            }
+        });
+        let _at_end = Finally(|| done.store(true, Ordering::Relaxed));
+        let port = ports.first().to_string();
+        Examined::by(&bench.home, &[("AIMG_MEDIA_ADVERTISE", "127.0.0.2"), ("AIMG_MEDIA_PORT", port.as_str())])
+    });
+    let words = format!("came from 127.0.0.2:{}: there is NAT between", ports.first());
+    examined.found_problem(69, &words, "network_mode: host");
+    bench.wait_until_asterisk_is_empty();
+}
+
+#[test]
+fn asterisk_tests_its_own_timer_where_it_may_be_asked() {
+    let bench = bench_with_other_users("boss");
+    let examined = Examined::by(&bench.home, &[]);
+    assert_eq!(examined.code, Some(0), "{:#?}", examined.findings("problem"));
+    let ok = examined.findings("ok");
+    let told = ok.iter().any(|(area, what, _)| *area == "timing" && what.contains("timer ticks"));
+    assert!(told, "{ok:#?}");
 }
 
 /// Starts the doctor and waits until something of it is in Asterisk.

@@ -43,7 +43,8 @@ const NODE_CHARS: usize = 14;
 /// The longest name of an application, in bytes.
 const APP_BYTES_MAX: usize = 64;
 
-/// Looks at the way to all shards; `found` gets what there is to say. Returns the channels that were created.
+/// Looks at the way to all shards; `found` gets what there is to say. Returns channels that were surely
+/// created.
 pub(super) async fn examine(
     mut config: Config,
     pbx: &Pbx,
@@ -86,8 +87,8 @@ pub(super) async fn examine(
     if stopped {
         found.push(Finding::problem(Area::Route, Failure::Unavailable, "stopped before the route was known"));
     }
-    let channels = taps.iter().flat_map(|tap| stage.objects(tap)).filter(|id| !id.what.is_bridge());
-    channels.map(|id| uniqueid(&id)).collect()
+    let entered = stage.entered.borrow();
+    entered.iter().cloned().collect()
 }
 
 /// The application that the doctor registers beside the gateway's.
@@ -191,7 +192,10 @@ impl Stage {
                 Ok((ear, sources)) => flows.push((tap, ear, sources)),
                 Err(why) => {
                     let what = format!("no capture towards {} could be attached: {why}", tap.shard.address);
-                    found.push(Finding::problem(Area::Route, Failure::Unavailable, what));
+                    found.push(Finding::problem(Area::Route, Failure::Unavailable, what).cured_by(
+                        "a shell on the PBX, to see why",
+                        ["asterisk -rx 'module show like chan_rtp'", "tail /var/log/asterisk/messages"],
+                    ));
                 }
             }
         }
