@@ -17,7 +17,7 @@ const EXAMPLES: &str = "\
 First steps:
   aimg tenant add acme
   aimg pbx add office --tenant acme --host 10.0.0.5 --ami-user aimg --ari-user aimg   (asks for the secrets)
-  aimg pbx test office
+  aimg doctor office   (whether its calls will be captured, and what to change where not)
   aimg serve
 
 Exit codes:
