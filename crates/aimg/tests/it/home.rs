@@ -175,14 +175,18 @@ impl Home {
 
     /// Waits until there are `count` calls, all of them over and each of their captures recorded; newest first.
     pub(crate) fn finished_calls(&self, count: usize) -> Vec<Detail> {
-        eventually(&format!("{count} calls are over and recorded"), || {
+        let calls = eventually(&format!("{count} calls are over"), || {
             let calls = self.all_calls();
-            if calls.len() != count || !calls.iter().all(|c| c.state.is_over()) {
-                return Err(format!("{calls:?}"));
-            }
-            let details: Vec<Detail> = calls.iter().map(|c| self.session(c.id)).collect();
-            if details.iter().all(Detail::is_recorded) { Ok(details) } else { Err(format!("{details:?}")) }
-        })
+            let all_over = calls.len() == count && calls.iter().all(|c| c.state.is_over());
+            if all_over { Ok(calls) } else { Err(format!("{calls:?}")) }
+        });
+        let recorded = |call: &SessionRow| {
+            eventually(&format!("call {} is recorded", call.id), || {
+                let detail = self.session(call.id);
+                if detail.is_recorded() { Ok(detail) } else { Err(format!("{detail:?}")) }
+            })
+        };
+        calls.iter().map(recorded).collect()
     }
 
     /// Waits until the only call is over and recorded.
