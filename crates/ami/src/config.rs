@@ -20,7 +20,8 @@ pub enum Auth {
 /// The settings of a [`crate::Client`].
 ///
 /// In the worst case a client holds [`Config::events_bytes_max`] of events, [`Config::actions_max`] answers (or lists of
-/// [`Config::list_items_max`]), and two read buffers.
+/// [`Config::list_items_max`]), and two read buffers; a [`crate::Manager`] also [`Config::handler_events_max`] events for each
+/// handler that is slow, of which those that several wait for are held once.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Name or address of the Asterisk server.

@@ -102,7 +102,9 @@ pub enum Error {
         reason: String,
     },
     /// The TCP connection, the handshake of TLS, the login or a ping was not answered in time.
-    #[error("Asterisk at {peer} did not answer a {waiting_for} within {} ms", waited.as_millis())]
+    #[error(
+        "Asterisk at {peer} did not answer a {waiting_for} within {} ms{}", waited.as_millis(), silence_cure(waiting_for)
+    )]
     Silent {
         /// `host:port`.
         peer: String,
@@ -179,6 +181,11 @@ impl Error {
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::Login(_) | Self::Untrusted { .. })
     }
+}
+
+/// A port of TLS waits for the other side to begin, so whoever comes without hears nothing.
+fn silence_cure(waiting_for: &str) -> &'static str {
+    if waiting_for == "login" { "; is it a port of TLS, and none configured here?" } else { "" }
 }
 
 /// How an action failed. *Not sent* and *rejected* mean that nothing was done; *maybe done* leaves it open.

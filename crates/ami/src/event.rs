@@ -225,6 +225,7 @@ pub fn event_time(message: &Message) -> Option<Timestamp> {
 #[cfg(test)]
 pub(crate) mod tests {
     use aimg_core::Uniqueid;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::frame::tests::message;
@@ -312,5 +313,37 @@ pub(crate) mod tests {
             assert_eq!(event_time(&m).map(Timestamp::as_micros), expected, "{value}");
         }
         assert_eq!(event_time(&message("Event: Hangup\r\n")), None);
+    }
+
+    /// Names that have a variant.
+    const NAMES: [&str; 12] = [
+        "Newchannel",
+        "DTMFEnd",
+        "LocalOptimizationEnd",
+        "OriginateResponse",
+        "ConfbridgeJoin",
+        "AttendedTransfer",
+        "ParkedCall",
+        "QueueMember",
+        "AgentRingNoAnswer",
+        "QueueEntry",
+        "ContactStatus",
+        "ExtensionStatus",
+    ];
+
+    proptest! {
+        #[test]
+        fn odd_values_make_no_panic(
+            name in prop::sample::select(&NAMES[..]),
+            values in prop::collection::vec((
+                "(Dest|LocalOne|LocalTwo|OrigTransferer|SecondTransferer|Parkee)?(Uniqueid|Channel|ChannelState)|Queue\
+                 |Conference|BridgeUniqueid|Digit|DurationMs|RingTime|ParkingTimeout|Status|LastCall|RoundtripUsec|Aor|Exten",
+                "[0-9]{1,25}|-1|<unknown>|[^\r\n]{0,8}",
+            ), 0..20),
+        ) {
+            let headers: String = values.iter().map(|(key, value)| format!("{key}: {value}\r\n")).collect();
+            let message = message(&format!("Event: {name}\r\n{headers}"));
+            prop_assert_eq!(Event::from(&message), Event::from(message));
+        }
     }
 }

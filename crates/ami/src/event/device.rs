@@ -53,13 +53,15 @@ pub struct Registry {
 debug_shows!(Registry: channel_type, domain, status, cause);
 
 /// The state of a device changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct DeviceStateChange {
     /// Such as `PJSIP/alice` or `Custom:lamp`.
     pub device: String,
     /// Its state.
     pub state: DeviceState,
 }
+// The device of a Local channel is the number it dials.
+debug_shows!(DeviceStateChange: state);
 
 /// The state of an extension changed, which is that of the devices in its hint.
 #[derive(Clone, PartialEq, Eq)]

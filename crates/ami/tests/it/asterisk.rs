@@ -6,12 +6,13 @@
 use std::time::Duration;
 
 use aimg_ami::{
-    Action, ChannelSnapshot, Client, Config, DeviceState, Event, EventFilter, Events, Muted, NewMember, Notice,
-    Originate, Place, Target, Tls,
+    Action, ChannelSnapshot, ChannelState, Client, Config, DeviceState, Event, EventFilter, Events, LinkChange,
+    Manager, Muted, NewMember, Notice, Originate, Place, Target, Tls,
 };
 use aimg_core::Uniqueid;
 use aimg_testbed::{Asterisk, Options, Version};
 use secrecy::SecretString;
+use tokio::sync::mpsc;
 
 use crate::fake_asterisk::{down, up, within};
 use crate::tls::Certificate;
@@ -34,7 +35,9 @@ writetimeout = 5000
 ";
 
 /// What the dialplan and the actions below need beside the testbed's own.
-const MODULES: [&str; 10] = [
+const MODULES: [&str; 12] = [
+    "app_directed_pickup.so",
+    "app_confbridge.so",
     "bridge_holding.so",
     "app_senddtmf.so",
     "app_userevent.so",
@@ -47,7 +50,8 @@ const MODULES: [&str; 10] = [
     "res_manager_devicestate.so",
 ];
 
-/// 100 tells everybody and waits, 200 waits in the queue, 300 waits, 400 is a lamp.
+/// 100 tells everybody and waits, 200 waits in the queue, 300 waits, 400 is a lamp, 500 calls 501, which only rings, 502
+/// takes that call, 600 is a conference.
 const EXTENSIONS: &str = "\
 [ami]
 exten => 100,1,Answer()
@@ -59,11 +63,18 @@ exten => 200,1,Answer()
 exten => 300,1,Answer()
  same => n,Wait(60)
 exten => 400,hint,Custom:lamp
+exten => 500,1,Dial(Local/501@ami/n,60)
+exten => 501,1,Ringing()
+ same => n,Wait(60)
+exten => 502,1,PickupChan(Local/501@ami)
+exten => 600,1,Answer()
+ same => n,ConfBridge(9)
 ";
 
 const QUEUES: &str = "[general]\n[sales]\nstrategy = ringall\n";
 const PARKING: &str =
     "[general]\n[default]\nparkext => 700\nparkpos => 701-720\ncontext => parkedcalls\nparkingtime => 45\n";
+const CONFERENCES: &str = "[general]\n[default_user]\ntype = user\nquiet = yes\n[default_bridge]\ntype = bridge\n";
 const MUSIC: &str = "[default]\nmode = files\ndirectory = /usr/share/asterisk/sounds/en\n";
 
 fn start(version: Version, certificate: &Certificate) -> Asterisk {
@@ -76,6 +87,7 @@ fn start(version: Version, certificate: &Certificate) -> Asterisk {
         ("queues.conf", QUEUES),
         ("res_parking.conf", PARKING),
         ("musiconhold.conf", MUSIC),
+        ("confbridge.conf", CONFERENCES),
         ("ami.pem", &pem),
     ];
     let additions = additions.map(|(name, text)| (name.to_owned(), text.to_owned())).to_vec();
@@ -208,16 +220,80 @@ async fn calls(version: Version) {
 
     let third = call(&client, &mut watch, "third", "300").await;
     done(&client, Action::park(third.as_str(), None, Some(Duration::from_secs(30)), Some(second.as_str()))).await;
-    watch
-        .is_seen(
-            "ParkedCall",
-            |e| matches!(e, Event::ParkedCall(p) if p.parkee.uniqueid == third && (701..=720).contains(&p.space)),
-        )
+    let space = watch
+        .until("ParkedCall", |e| match e {
+            Event::ParkedCall(parked) if parked.parkee.uniqueid == third => Some(parked.space),
+            _ => None,
+        })
         .await;
+    assert!((701..=720).contains(&space));
     assert_eq!(client.list(Action::parked_calls(None).unwrap()).await.unwrap().len(), 1);
-    done(&client, Action::hangup(&third, 16)).await;
-    watch.is_seen("ParkedCallGiveUp", |e| matches!(e, Event::ParkedCallGiveUp(p) if p.parkee.uniqueid == third)).await;
-    watch.is_seen("Hangup", |e| matches!(e, Event::Hangup(h) if h.channel.uniqueid == third && h.cause == 16)).await;
+    done(&client, Action::redirect(second.as_str(), &Place::new("parkedcalls", space.to_string()))).await;
+    watch
+        .is_seen("UnParkedCall", |e| {
+            matches!(e, Event::UnParkedCall(p) if p.parkee.uniqueid == third
+                && p.retriever.as_ref().is_some_and(|c| c.uniqueid == second))
+        })
+        .await;
+
+    let fourth = call(&client, &mut watch, "fourth", "300").await;
+    done(&client, Action::park(fourth.as_str(), None, None, Some(second.as_str()))).await;
+    watch.is_seen("ParkedCall", |e| matches!(e, Event::ParkedCall(p) if p.parkee.uniqueid == fourth)).await;
+    done(&client, Action::hangup(&fourth, 16)).await;
+    watch.is_seen("ParkedCallGiveUp", |e| matches!(e, Event::ParkedCallGiveUp(p) if p.parkee.uniqueid == fourth)).await;
+    watch.is_seen("Hangup", |e| matches!(e, Event::Hangup(h) if h.channel.uniqueid == fourth && h.cause == 16)).await;
+}
+
+/// Pick-up and conference, by functions that the manager calls.
+async fn handled(version: Version) {
+    let asterisk = start(version, &Certificate::good());
+    let manager = Manager::new(config(&asterisk));
+    let (told, mut seen) = mpsc::unbounded_channel();
+    for pattern in ["Pickup", "Confbridge*", "DialState", "Newstate"] {
+        let told = told.clone();
+        manager.on(pattern, move |event| {
+            let told = told.clone();
+            async move { told.send(event).unwrap() }
+        });
+    }
+    let (up_told, mut is_up) = mpsc::unbounded_channel();
+    manager.on_link(move |change| {
+        let up_told = up_told.clone();
+        async move { up_told.send(matches!(change, LinkChange::Up(_))).unwrap() }
+    });
+    let client = manager.start();
+    assert_eq!(within(is_up.recv()).await, Some(true));
+    let originate = |id: &str, exten: &str| {
+        let mut call = Originate::new("Local/300@ami/n", Target::Place(Place::new("ami", exten)));
+        call.channel_id = Some(Uniqueid::new(id));
+        Action::originate(&call)
+    };
+    let is = |id: &'static str| move |channel: &ChannelSnapshot| channel.uniqueid.as_str() == id;
+
+    done(&client, originate("caller", "500")).await;
+    until(
+        &mut seen,
+        |e| matches!(e, Event::NewState(c) if c.name.starts_with("Local/501@") && c.state == ChannelState::Ringing),
+    )
+    .await;
+    done(&client, originate("taker", "502")).await;
+    until(
+        &mut seen,
+        |e| matches!(e, Event::Pickup(p) if is("taker")(&p.channel) && p.target.name.starts_with("Local/501@")),
+    )
+    .await;
+
+    done(&client, originate("guest", "600")).await;
+    until(&mut seen, |e| matches!(e, Event::ConferenceStart(c) if c.conference == "9")).await;
+    until(&mut seen, |e| matches!(e, Event::ConferenceJoin(c) if c.channel.as_ref().is_some_and(is("guest")))).await;
+    done(&client, Action::hangup(&Uniqueid::new("guest"), 16)).await;
+    until(&mut seen, |e| matches!(e, Event::ConferenceLeave(c) if c.channel.as_ref().is_some_and(is("guest")))).await;
+    until(&mut seen, |e| matches!(e, Event::ConferenceEnd(c) if c.conference == "9")).await;
+}
+
+/// Takes what handlers were told up to what fits.
+async fn until(seen: &mut mpsc::UnboundedReceiver<Event>, fits: impl Fn(&Event) -> bool) {
+    within(async { while !fits(&seen.recv().await.unwrap()) {} }).await;
 }
 
 /// Queues with their members and callers, device states, commands, and what managers tell each other.
@@ -367,6 +443,16 @@ async fn queues_on_22() {
 #[tokio::test(flavor = "multi_thread")]
 async fn queues_on_16() {
     queues(Version::V16).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handlers_on_22() {
+    handled(Version::V22).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handlers_on_16() {
+    handled(Version::V16).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -196,3 +196,21 @@ async fn changes_of_the_link_are_told_and_its_end_ends_the_run() {
     manager.close();
     within(running).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_manager_that_nobody_holds_ends_its_link() {
+    let server = FakeAsterisk::bind().await;
+    let manager = Manager::new(server.config());
+    let (told_tx, mut told_rx) = told();
+    manager.on_any(move |_| {
+        told_tx.send(String::new()).unwrap();
+        async {}
+    });
+    let client = manager.start();
+    let (mut events, _actions) = server.link().await;
+    events.send("Event: A\r\n\r\n").await;
+    next(&mut told_rx).await;
+    drop((manager, client));
+    assert!(events.try_action().await.is_none());
+    assert!(within(told_rx.recv()).await.is_none(), "the handler's task has ended");
+}

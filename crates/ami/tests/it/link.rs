@@ -161,6 +161,7 @@ async fn a_silent_server_is_given_up() {
     let _mute = server.accept().await;
     let error = down(&mut events).await;
     assert!(matches!(error, Error::Silent { waiting_for: "login", .. }), "{error}");
+    assert!(error.to_string().contains("a port of TLS"), "{error}");
 }
 
 #[tokio::test]
