@@ -9,6 +9,7 @@
 mod ami;
 mod ari;
 mod asterisk_conf;
+mod dialplan;
 mod ear;
 mod finding;
 mod known_issues;

@@ -148,7 +148,7 @@ fn text(report: &Report) -> String {
 }
 
 fn finding(finding: &Finding) -> Vec<String> {
-    let mut lines = vec![format!("  {:<8}{:<9}{}", finding.level.name(), finding.area.name(), finding.what)];
+    let mut lines = vec![format!("  {:<8}{:<10}{}", finding.level.name(), finding.area.name(), finding.what)];
     if let Some(cure) = &finding.cure {
         lines.push(format!("{:INDENT$}→ {}", "", cure.place));
         lines.extend(cure.lines.iter().map(|line| format!("{:INDENT$}    {line}", "")));

@@ -80,18 +80,22 @@ fn all_is_well(version: Version) {
     let ok = examined.findings("ok");
     let receives = ok.iter().filter(|(area, what, _)| *area == "route" && what.contains("receives")).count();
     assert_eq!(receives, 2, "packets came to both shards: {ok:#?}");
-    for area in ["machine", "version", "ami", "ari", "modules", "http", "timing", "media", "route"] {
+    for area in ["machine", "version", "ami", "ari", "modules", "http", "timing", "dialplan", "media", "route"] {
         assert!(examined.report.to_string().contains(&format!("\"area\":\"{area}\"")), "nothing is told of {area}");
     }
     for words in ["events of class call: one came", "write classes proved: call, system", "removed again"] {
         assert!(ok.iter().any(|(_, what, _)| what.contains(words)), "`{words}` is not in {ok:#?}");
     }
-    // The testbed's range of ports is small on purpose; Asterisk 16 has defects that are known.
-    let warnings = examined.findings("warning");
-    let expected =
-        |(area, ..): &&(&str, &str, String)| *area == "media" || (*area == "version" && version == Version::V16);
-    let others: Vec<_> = warnings.iter().filter(|w| !expected(w) && w.0 != "machine").collect();
-    assert!(others.is_empty(), "{others:#?}");
+    for (area, what, lines) in examined.findings("warning") {
+        let expected = match area {
+            // What this machine is, and how busy: not Asterisk's doing.
+            "machine" | "timing" => true,
+            "media" => what.contains("are enough for 79 captured calls"),
+            "version" => version == Version::V16,
+            _ => false,
+        };
+        assert!(expected, "{area}: {what}: {lines}");
+    }
     bench.wait_until_asterisk_is_empty();
     assert_eq!(doctor_apps(&bench), "", "its application is gone too");
 }
@@ -110,6 +114,28 @@ fn all_is_well_on_asterisk_22() {
 #[test]
 fn all_is_well_on_asterisk_16() {
     all_is_well(Version::V16);
+}
+
+#[test]
+fn every_pbx_is_looked_at_by_itself() {
+    let bench = Bench::new(Version::V22, TapMode::Ami);
+    let options = Options { app: "elsewhere".to_owned(), ..Options::default() };
+    let branch = Asterisk::start(Version::V16, &options).unwrap();
+    // The hook of its dialplan is another application's.
+    bench.home.add_second_pbx(&Access { app: "aimg".to_owned(), ..branch.access().clone() }, TapMode::Hook);
+    let examined = Examined::by(&bench.home, &[]);
+    assert_eq!(examined.code, Some(0), "{:#?}", examined.report);
+    let pbxs = examined.report["pbxs"].as_array().unwrap();
+    let names: Vec<_> = pbxs.iter().map(|pbx| pbx["pbx"].as_str().unwrap()).collect();
+    assert_eq!(names, ["branch", "office"]);
+    for pbx in pbxs {
+        let receives = |f: &Value| f["area"] == "route" && f["what"].as_str().unwrap().contains("receives");
+        assert!(pbx["findings"].as_array().unwrap().iter().any(receives), "{pbx:#}");
+    }
+    let hook = pbxs[0]["findings"].as_array().unwrap().iter().find(|f| f["area"] == "dialplan").unwrap();
+    assert_eq!(hook["level"], "warning");
+    assert_eq!(hook["cure"]["lines"][0], "exten => _X.,1,Stasis(aimg,tap)");
+    bench.wait_until_asterisk_is_empty();
 }
 
 #[test]
@@ -254,7 +280,10 @@ fn asterisk_tests_its_own_timer_where_it_may_be_asked() {
 
 /// Starts the doctor and waits until something of it is in Asterisk.
 fn half_way(bench: &Bench) -> Child {
-    let child = bench.home.aimg(&["doctor"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // Its packets do not come, so it waits for them a while.
+    let mut doctor = bench.home.aimg(&["doctor"]);
+    doctor.env("AIMG_MEDIA_ADVERTISE", "127.0.0.2");
+    let child = doctor.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     eventually("the doctor has channels", || match bench.asterisk.channels().unwrap().len() {
         0 => Err("none yet".to_owned()),
         _ => Ok(()),

@@ -7,14 +7,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aimg_ami::{Action, ActionError, Client, Config, Error, Event, Events, Message, Notice, Server};
-use aimg_core::{MINTED_PREFIX, Uniqueid};
+use aimg_core::{MINTED_PREFIX, TapMode, Uniqueid};
 use aimg_media::Clock;
 use aimg_store::Pbx;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::asterisk_conf;
 use super::finding::{Area, Failure, Finding};
+use super::{asterisk_conf, dialplan};
 
 /// How long the link may take: connect, login and the lists.
 const UP_TIMEOUT: Duration = Duration::from_secs(20);
@@ -66,6 +66,9 @@ pub(super) async fn examine(mut config: Config, pbx: &Pbx, taps_max: usize, foun
     let may = |action: &str| actions.contains(action);
     if may("Command") {
         found.extend(timing_test(&client).await);
+    }
+    if pbx.tap_mode == TapMode::Hook && may("ShowDialPlan") {
+        found.push(dialplan::examine(&client, pbx).await);
     }
     if may("PJSIPShowEndpoint") {
         found.extend(direct_media(&client).await);

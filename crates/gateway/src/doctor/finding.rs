@@ -20,6 +20,8 @@ pub enum Area {
     Http,
     /// What drives Asterisk's clock for audio.
     Timing,
+    /// The hook in the dialplan.
+    Dialplan,
     /// Ports and addresses of the captured audio.
     Media,
     /// The way of real packets from Asterisk to a shard.
@@ -37,6 +39,7 @@ impl Area {
             Self::Modules => "modules",
             Self::Http => "http",
             Self::Timing => "timing",
+            Self::Dialplan => "dialplan",
             Self::Media => "media",
             Self::Route => "route",
         }

@@ -363,7 +363,7 @@ fn worse(shard: &Shard, direction: Direction, heard: &Heard) -> Option<Finding> 
     (heard.pause_max > PAUSE_MAX).then(|| {
         let what = format!("{what} two came {pause_ms} ms apart, where Asterisk sends every 20 ms");
         Finding::warning(Area::Timing, what)
-            .cured_by("Asterisk's machine", ["look at its load, and at its timing: asterisk -rx 'timing test'"])
+            .cured_by("both machines", ["look at their load, and at Asterisk's timing: asterisk -rx 'timing test'"])
     })
 }
 
