@@ -1,19 +1,26 @@
 //! The ARI of one PBX: requests by name, and the events of one application.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aimg_core::Uniqueid;
 use tokio::sync::{mpsc, watch};
 
+use crate::breaker::BreakerState;
 use crate::config::Config;
 use crate::counters::Counts;
 use crate::error::Error;
 use crate::event::Event;
 use crate::http::Http;
 use crate::listener::{Entrance, Listener};
-use crate::model::{Application, AsteriskInfo, Bridge, BridgeId, Channel, RtpStatistics};
-use crate::request::{self, DialplanPlace, ExternalMedia, HangupReason, Spy};
+use crate::model::{
+    Application, AsteriskInfo, Bridge, BridgeId, Channel, LiveRecording, Playback, PlaybackId, RtpStatistics,
+};
+use crate::request::{
+    self, Control, DialplanPlace, Digits, ExternalMedia, HangupReason, MuteDirection, NewChannel, Originate, Play,
+    Record, Spy,
+};
 use crate::stream::{Origin, Stream};
 
 /// What the event stream tells its consumer.
@@ -176,6 +183,138 @@ impl Client {
     /// Sends a channel that is in Stasis back to the dialplan: to the next priority, or to `place`.
     pub async fn continue_in_dialplan(&self, id: &Uniqueid, place: Option<&DialplanPlace>) -> Result<(), Error> {
         self.http.call(request::channels::continue_in_dialplan(id, place)).await
+    }
+
+    /// Calls an endpoint: the answer comes when the channel exists, events tell the rest. An endpoint that is unknown or not
+    /// registered is [`Error::Server`].
+    pub async fn originate(&self, call: &Originate) -> Result<Channel, Error> {
+        self.http.call(request::channels::originate(call)).await
+    }
+
+    /// Creates a channel that is in Stasis and not dialled: bridge it, then [`Client::dial`], and early media is heard.
+    pub async fn create_channel(&self, channel: &NewChannel) -> Result<Channel, Error> {
+        self.http.call(request::channels::create(channel)).await
+    }
+
+    /// Dials a created channel; `caller`, where given, hears its early media. It is hung up after `timeout_s` without an
+    /// answer (0 for never).
+    pub async fn dial(&self, id: &Uniqueid, caller: Option<&Uniqueid>, timeout_s: u32) -> Result<(), Error> {
+        self.http.call(request::channels::dial(id, caller, timeout_s)).await
+    }
+
+    /// Hands a channel that is in Stasis to another application, or to this one with other arguments.
+    pub async fn move_to_app(&self, id: &Uniqueid, app: &str, args: &[&str]) -> Result<(), Error> {
+        self.http.call(request::channels::move_to_app(id, app, args)).await
+    }
+
+    /// Has the party of a channel call `endpoint` instead; [`Error::Unprocessable`] for another technology.
+    pub async fn redirect(&self, id: &Uniqueid, endpoint: &str) -> Result<(), Error> {
+        self.http.call(request::channels::redirect(id, endpoint)).await
+    }
+
+    /// Tells a channel's party that it rings.
+    pub async fn ring(&self, id: &Uniqueid) -> Result<(), Error> {
+        self.http.call(request::channels::start_ringing(id)).await
+    }
+
+    /// Ends the ringing.
+    pub async fn stop_ringing(&self, id: &Uniqueid) -> Result<(), Error> {
+        self.http.call(request::channels::stop_ringing(id)).await
+    }
+
+    /// Presses keys on a channel, as its party hears them.
+    pub async fn dtmf(&self, id: &Uniqueid, keys: &Digits) -> Result<(), Error> {
+        self.http.call(request::channels::dtmf(id, keys)).await
+    }
+
+    /// Mutes a channel. Needs `res_mutestream.so`.
+    pub async fn mute(&self, id: &Uniqueid, direction: MuteDirection) -> Result<(), Error> {
+        self.http.call(request::channels::mute(id, direction)).await
+    }
+
+    /// The reverse of [`Client::mute`].
+    pub async fn unmute(&self, id: &Uniqueid, direction: MuteDirection) -> Result<(), Error> {
+        self.http.call(request::channels::unmute(id, direction)).await
+    }
+
+    /// Puts a channel's party on hold.
+    pub async fn hold(&self, id: &Uniqueid) -> Result<(), Error> {
+        self.http.call(request::channels::hold(id)).await
+    }
+
+    /// The reverse of [`Client::hold`].
+    pub async fn unhold(&self, id: &Uniqueid) -> Result<(), Error> {
+        self.http.call(request::channels::unhold(id)).await
+    }
+
+    /// Plays music to a channel: of a class of musiconhold.conf, or the default.
+    pub async fn start_moh(&self, id: &Uniqueid, class: Option<&str>) -> Result<(), Error> {
+        self.http.call(request::channels::start_moh(id, class)).await
+    }
+
+    /// Ends the music.
+    pub async fn stop_moh(&self, id: &Uniqueid) -> Result<(), Error> {
+        self.http.call(request::channels::stop_moh(id)).await
+    }
+
+    /// Sends silence to a channel that nothing else is sent to.
+    pub async fn start_silence(&self, id: &Uniqueid) -> Result<(), Error> {
+        self.http.call(request::channels::start_silence(id)).await
+    }
+
+    /// Ends the silence.
+    pub async fn stop_silence(&self, id: &Uniqueid) -> Result<(), Error> {
+        self.http.call(request::channels::stop_silence(id)).await
+    }
+
+    /// Plays to a channel: the answer comes when it is queued, [`crate::EventKind::PlaybackFinished`] tells the end.
+    pub async fn play(&self, id: &Uniqueid, playback: &PlaybackId, play: &Play) -> Result<Playback, Error> {
+        self.http.call(request::channels::play(id, playback, play)).await
+    }
+
+    /// Plays to everybody in a bridge.
+    pub async fn play_to_bridge(&self, id: &BridgeId, playback: &PlaybackId, play: &Play) -> Result<Playback, Error> {
+        self.http.call(request::bridges::play(id, playback, play)).await
+    }
+
+    /// Pauses, continues or winds a playback.
+    pub async fn control_playback(&self, id: &PlaybackId, control: Control) -> Result<(), Error> {
+        self.http.call(request::playbacks::control(id, control)).await
+    }
+
+    /// Ends a playback; one that is over is success.
+    pub async fn stop_playback(&self, id: &PlaybackId) -> Result<(), Error> {
+        gone_is_done(self.http.call(request::playbacks::stop(id)).await)
+    }
+
+    /// Has Asterisk record what a channel's party says; [`Error::Conflict`] when the name is taken.
+    pub async fn record(&self, id: &Uniqueid, record: &Record) -> Result<LiveRecording, Error> {
+        self.http.call(request::channels::record(id, record)).await
+    }
+
+    /// Has Asterisk record what everybody in a bridge hears.
+    pub async fn record_bridge(&self, id: &BridgeId, record: &Record) -> Result<LiveRecording, Error> {
+        self.http.call(request::bridges::record(id, record)).await
+    }
+
+    /// Ends a recording and keeps it.
+    pub async fn stop_recording(&self, name: &str) -> Result<(), Error> {
+        self.http.call(request::recordings::stop(name)).await
+    }
+
+    /// Sends this application a `ChannelUserevent`, about objects such as `channel:1763900000.12`.
+    pub async fn user_event(
+        &self,
+        name: &str,
+        sources: &[&str],
+        variables: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        self.http.call(request::events::user_event(name, &self.app, sources, variables)).await
+    }
+
+    /// Whether requests are sent, or refused because the PBX did not answer the last ones.
+    pub fn breaker(&self) -> BreakerState {
+        self.http.breaker()
     }
 
     /// Answers a channel that is in Stasis.

@@ -170,7 +170,7 @@ pub struct Variable {
     pub value: String,
 }
 
-/// Several variables of a channel or bridge (Asterisk 20.20, 22.10, 23.4 and later); unset ones are empty or absent.
+/// Several variables of a channel or bridge (Asterisk 20.20, 22.10, 23.4 and later).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Variables {
     /// The values, by name.

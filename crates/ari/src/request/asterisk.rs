@@ -57,12 +57,12 @@ pub fn remove_log_channel(name: &str) -> Request<()> {
     Request::plain(Method::Delete, &["asterisk", "logging", name])
 }
 
-/// Begins a new file for a log.
+/// Begins a new file for a log. Asterisk reads logger.conf again for it: logs that were added by request end.
 pub fn rotate_log_channel(name: &str) -> Request<()> {
     Request::plain(Method::Put, &["asterisk", "logging", name, "rotate"])
 }
 
-/// The value of a global variable; an unset one is empty.
+/// The value of a global variable.
 pub fn variable(name: &str) -> Request<Variable> {
     Request::json(Method::Get, &["asterisk", "variable"]).query("variable", name)
 }

@@ -93,12 +93,13 @@ pub fn destroy(id: &BridgeId) -> Request<()> {
     Request::plain(Method::Delete, &["bridges", id.as_str()])
 }
 
-/// Plays to everybody in a bridge. The answer comes when it is queued; [`crate::EventKind::PlaybackFinished`] tells the end.
+/// Plays to everybody in a bridge. Needs `chan_bridge_media.so` (500 otherwise). The answer comes when it is queued; [`crate::EventKind::PlaybackFinished`] tells the end.
 pub fn play(id: &BridgeId, playback: &PlaybackId, play: &Play) -> Request<Playback> {
     play.asked(Request::json(Method::Post, &["bridges", id.as_str(), "play", playback.as_str()]))
 }
 
-/// Records what everybody in a bridge hears.
+/// Records what everybody in a bridge hears. Needs `chan_bridge_media.so`, and Asterisk's directory of recordings to exist
+/// (500 otherwise).
 pub fn record(id: &BridgeId, record: &Record) -> Request<LiveRecording> {
     record.asked(Request::json(Method::Post, &["bridges", id.as_str(), "record"]))
 }
@@ -124,7 +125,7 @@ pub fn set_variable(id: &BridgeId, name: &str, value: &str) -> Request<()> {
         .with_body(json!({"variable": name, "value": value}))
 }
 
-/// The values of several variables of a bridge (Asterisk 20.20, 22.10, 23.4 and later).
+/// The values of several variables of a bridge; 404 when one is not set (Asterisk 20.20, 22.10, 23.4 and later).
 pub fn variables(id: &BridgeId, names: &[&str]) -> Request<Variables> {
     Request::json(Method::Get, &["bridges", id.as_str(), "variables"]).query_list("variables", names)
 }

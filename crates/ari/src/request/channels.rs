@@ -352,12 +352,12 @@ pub fn play(id: &Uniqueid, playback: &PlaybackId, play: &Play) -> Request<Playba
     play.asked(Request::json(Method::Post, &["channels", id.as_str(), "play", playback.as_str()]))
 }
 
-/// Records what a channel's party says. 409 when the channel is in a bridge, or the name is taken.
+/// Records what a channel's party says. Asterisk's directory of recordings must exist (500 otherwise). 409 when the channel is in a bridge, or the name is taken.
 pub fn record(id: &Uniqueid, record: &Record) -> Request<LiveRecording> {
     record.asked(Request::json(Method::Post, &["channels", id.as_str(), "record"]))
 }
 
-/// The values of several variables or functions (Asterisk 20.20, 22.10, 23.4 and later).
+/// The values of several variables or functions; 404 when one is not set (Asterisk 20.20, 22.10, 23.4 and later).
 pub fn variables(id: &Uniqueid, names: &[&str]) -> Request<Variables> {
     Request::json(Method::Get, &["channels", id.as_str(), "variables"]).query_list("variables", names)
 }

@@ -42,7 +42,8 @@ pub fn stop(id: &PlaybackId) -> Request<()> {
     Request::plain(Method::Delete, &["playbacks", id.as_str()])
 }
 
-/// Pauses, continues, winds. A conflict when it is not in a state for that.
+/// Pauses, continues, winds. A conflict when it is not in a state for that; a server error (500) for a moment after
+/// PlaybackStarted, which Asterisk tells before it can be controlled.
 pub fn control(id: &PlaybackId, control: Control) -> Request<()> {
     Request::plain(Method::Post, &["playbacks", id.as_str(), "control"]).query("operation", control)
 }

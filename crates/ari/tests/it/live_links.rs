@@ -1,0 +1,107 @@
+//! Links to a real Asterisk: over TLS, made by Asterisk, and to one that is frozen.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use aimg_ari::{BreakerState, Client, Config, Entrance, Error, EventKind, Listener, Notice, request};
+use aimg_core::{Fingerprint, Tls};
+use aimg_testbed::Version;
+use tokio::time::timeout;
+
+use crate::fake::DEADLINE;
+use crate::live::{APP, Live, asterisk, config, event, up};
+
+#[tokio::test]
+async fn events_and_requests_pass_over_tls() {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let pem = format!("{}{}", made.cert.pem(), made.signing_key.serialize_pem());
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(ca.path(), made.cert.pem()).unwrap();
+    let fingerprint: Fingerprint = aimg_tls::fingerprint(made.cert.der());
+    for version in Version::ALL {
+        // AMI's port of TLS is free: nothing here turns it on.
+        let http = "tlsenable = yes\ntlsbindaddr = 127.0.0.1:{{ami_tls_port}}\ntlscertfile = /mnt/etc/http.pem\n";
+        let asterisk = asterisk(version, &[("http.conf", http.into()), ("http.pem", pem.clone())]);
+        let access = asterisk.access();
+        let url = format!("https://127.0.0.1:{}/ari", asterisk.ami_tls_port());
+        let with = |tls: Tls| {
+            let mut config = Config::new(&url, &access.user, access.secret.as_str().into(), APP).unwrap();
+            config.tls = tls;
+            config
+        };
+        for tls in [Tls::CaFile(ca.path().to_owned()), Tls::Fingerprint(fingerprint)] {
+            let (client, mut events) = Client::start(with(tls)).unwrap();
+            up(&mut events).await;
+            assert!(client.info().await.unwrap().system.version.starts_with(version.name()));
+            client.user_event("Ours", &[], &[].into()).await.unwrap();
+            event(&mut events, "our own event", |kind| {
+                matches!(kind, EventKind::ChannelUserevent { .. }).then_some(())
+            })
+            .await;
+        }
+        let other = with(Tls::Fingerprint(aimg_tls::fingerprint(b"another")));
+        let (_client, mut events) = Client::start(other).unwrap();
+        match timeout(DEADLINE, events.next()).await.unwrap() {
+            Some(Notice::Down { error, .. }) => {
+                assert!(error.to_string().contains(&fingerprint.to_string()), "{error}")
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn asterisk_22_connects_to_us() {
+    let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), None).await.unwrap();
+    let websocket_client = format!(
+        "[ours]\ntype = websocket_client\nconnection_type = persistent\nuri = ws://{}/ari/pbx1\nprotocols = ari\n\
+         username = pbx1\npassword = hush\nreconnect_interval = 100\n",
+        listener.address()
+    );
+    let ari = "[outbound]\ntype = outbound_websocket\nwebsocket_client_id = ours\napps = aimg-live\n\
+               local_ari_user = {{user}}\n";
+    let mut asterisk = asterisk(Version::V22, &[("websocket_client.conf", websocket_client), ("ari.conf", ari.into())]);
+    let entrance = Entrance { path: "/ari/pbx1".into(), user: "pbx1".into(), password: "hush".into() };
+    let (client, mut events) = Client::accept(config(asterisk.access()), &listener, &entrance).unwrap();
+    up(&mut events).await;
+    client.user_event("First", &[], &[].into()).await.unwrap();
+    event(&mut events, "our own event", |kind| matches!(kind, EventKind::ChannelUserevent { .. }).then_some(())).await;
+
+    // Killed and started anew, it comes back by itself.
+    asterisk.kill();
+    asterisk.restart().unwrap();
+    up(&mut events).await;
+    client.user_event("Second", &[], &[].into()).await.unwrap();
+    event(&mut events, "our own event", |kind| matches!(kind, EventKind::ChannelUserevent { .. }).then_some(())).await;
+    assert!(listener.counts().accepted >= 2);
+}
+
+#[tokio::test]
+async fn a_frozen_asterisk_is_left_alone_until_it_answers() {
+    let mut live = Live::start(Version::V22).await;
+    let mut config = config(live.asterisk.access());
+    config.request_timeout = Duration::from_millis(200);
+    config.breaker_failures = 2;
+    config.breaker_delay_min = Duration::from_millis(50);
+    config.breaker_delay_max = Duration::from_millis(200);
+    let http = aimg_ari::Http::new(&config).unwrap();
+    http.call(request::asterisk::ping()).await.unwrap();
+    live.asterisk.freeze().unwrap();
+    // What was answered just before it froze is no failure.
+    let silent = async {
+        while http.breaker() == BreakerState::Closed {
+            let outcome = http.call(request::asterisk::ping()).await;
+            assert!(matches!(outcome, Ok(()) | Err(Error::MaybeDone { .. })), "{outcome:?}");
+        }
+    };
+    timeout(DEADLINE, silent).await.unwrap();
+    assert_eq!(http.counts().breaker_opened, 1);
+    live.asterisk.thaw().unwrap();
+    let answered = async {
+        while http.call(request::asterisk::ping()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(DEADLINE, answered).await.unwrap();
+    assert_eq!(http.breaker(), BreakerState::Closed);
+}
