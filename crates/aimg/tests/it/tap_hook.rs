@@ -30,7 +30,7 @@ fn every_byte_is_recorded(version: Version) {
     assert_eq!(certificate.head_gap_ms, Some(0));
     for direction in Direction::BOTH {
         let ledger = certificate.flow(direction).ledger;
-        assert!(ledger.received > 240, "nearly five seconds and more, at 50 packets a second: {ledger:?}");
+        assert!(ledger.received > 150, "three seconds at the very least: {ledger:?}");
         assert_eq!(ledger.expected, ledger.received, "the {direction}'s ledger: {ledger:?}");
         assert_eq!((ledger.lost, ledger.kernel_dropped, ledger.dropped_by_us), (0, 0, 0));
     }

@@ -11,6 +11,9 @@ use aimg_testbed::{Asterisk, Capture};
 /// Bytes of an RTP header as Asterisk and SIPp send it.
 const RTP_HEADER_BYTES: usize = 12;
 
+/// Microseconds of a packet's audio.
+pub(crate) const PACKET_US: i64 = 20_000;
+
 /// The kernel stamps a packet once, for the capture and for the gateway's socket.
 const CLOCKS_APART_US_MAX: i64 = 100;
 
@@ -70,6 +73,14 @@ pub(crate) fn sent_to(streams: &[Stream], destination: SocketAddrV4) -> Vec<&Str
 }
 
 impl Stream {
+    /// How far its sender strayed from a packet every 20 ms, in microseconds: what a busy machine does to it.
+    pub(crate) fn unsteadiness_us(&self) -> i64 {
+        let begin = self.packets[0].at;
+        let lates = self.packets.iter().zip(0i64..).map(|(p, n)| p.at.micros_since(begin) - n * PACKET_US);
+        let (least, most) = lates.fold((0, 0), |(least, most), late| (late.min(least), late.max(most)));
+        most - least
+    }
+
     /// The samples of silence in a channel of µ-law that holds this stream's first packets, byte for byte and in order, and
     /// nothing else but silence before, between and after them. Nothing if something else is in the channel.
     fn silence_beside(&self, packets: usize, channel: &[u8]) -> Option<usize> {
