@@ -159,7 +159,9 @@ impl LiveCounters {
 
     /// Writes the route into a header page; what tells that there is one comes last.
     pub fn show_route(page: &mut [u8], route: Route) {
-        let Some(field) = page.get_mut(Self::ROUTE_AT..).and_then(|b| b.first_chunk_mut::<ROUTE_BYTES>()) else { return };
+        let Some(field) = page.get_mut(Self::ROUTE_AT..).and_then(|b| b.first_chunk_mut::<ROUTE_BYTES>()) else {
+            return;
+        };
         field[0] = 0;
         field[2..4].copy_from_slice(&route.source.port().to_le_bytes());
         field[4..6].copy_from_slice(&route.local_port.to_le_bytes());
