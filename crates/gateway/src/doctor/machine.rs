@@ -111,11 +111,12 @@ fn open_files_of(limit: Option<u64>, needed: u64) -> Finding {
     let what = format!(
         "open files: the limit here is {limit}, enough for {calls} captured calls; all flows at once need {needed}"
     );
+    let enough = needed.max(65_536);
+    let place = format!(
+        "/etc/systemd/system/aimg.service.d/limits.conf (where a shell starts it: `ulimit -n {enough}` before)"
+    );
     Finding::warning(Area::Machine, what)
-        .cured_by(
-            "/etc/systemd/system/aimg.service.d/limits.conf (where a shell starts it: `ulimit -n 65536` before)",
-            ["[Service]".to_owned(), format!("LimitNOFILE={}", needed.max(65_536))],
-        )
+        .cured_by(place, ["[Service]".to_owned(), format!("LimitNOFILE={enough}")])
         .then("systemctl daemon-reload && systemctl restart aimg")
 }
 
