@@ -116,7 +116,7 @@ impl Manager {
         self.on("*", handler)
     }
 
-    /// The same with the event as Asterisk sent it.
+    /// The same with the event as Asterisk sent it; [`crate::event_time`] tells when.
     pub fn on_message<F, Done>(&self, pattern: &str, handler: F) -> Handler
     where
         F: Fn(Arc<Message>) -> Done + Send + Sync + 'static,

@@ -136,7 +136,8 @@ impl Action {
         Self::redirect(channel, place)?.header("ExtraChannel", other_channel)?.place("Extra", other_place)
     }
 
-    /// Begins an attended transfer on behalf of a channel in a bridge. Needs app_dial's features on it.
+    /// Begins an attended transfer on behalf of a channel in a bridge: Asterisk presses the keys of the feature for it. So
+    /// features.conf must have keys for `atxfer`, and the Dial that made the call must allow transfers (`t`, `T`).
     pub fn attended_transfer(channel: &str, place: &Place) -> Result<Self, InvalidAction> {
         Self::new("Atxfer").header("Channel", channel)?.header("Exten", &place.exten)?.header("Context", &place.context)
     }

@@ -35,7 +35,8 @@ writetimeout = 5000
 ";
 
 /// What the dialplan and the actions below need beside the testbed's own.
-const MODULES: [&str; 12] = [
+const MODULES: [&str; 13] = [
+    "res_pjsip_outbound_registration.so",
     "app_directed_pickup.so",
     "app_confbridge.so",
     "bridge_holding.so",
@@ -50,7 +51,7 @@ const MODULES: [&str; 12] = [
     "res_manager_devicestate.so",
 ];
 
-/// 100 tells everybody and waits, 200 waits in the queue, 300 waits, 400 is a lamp, 500 calls 501, which only rings, 502
+/// 100 tells everybody and waits, 200 and 201 wait in queues, 300 waits, 400 is a lamp, 500 calls 501, which only rings, 502
 /// takes that call, 600 is a conference.
 const EXTENSIONS: &str = "\
 [ami]
@@ -60,6 +61,8 @@ exten => 100,1,Answer()
  same => n,Wait(60)
 exten => 200,1,Answer()
  same => n,Queue(sales)
+exten => 201,1,Answer()
+ same => n,Queue(slow)
 exten => 300,1,Answer()
  same => n,Wait(60)
 exten => 400,hint,Custom:lamp
@@ -71,7 +74,7 @@ exten => 600,1,Answer()
  same => n,ConfBridge(9)
 ";
 
-const QUEUES: &str = "[general]\n[sales]\nstrategy = ringall\n";
+const QUEUES: &str = "[general]\n[sales]\nstrategy = ringall\n[slow]\nstrategy = ringall\ntimeout = 1\n";
 const PARKING: &str =
     "[general]\n[default]\nparkext => 700\nparkpos => 701-720\ncontext => parkedcalls\nparkingtime => 45\n";
 const CONFERENCES: &str = "[general]\n[default_user]\ntype = user\nquiet = yes\n[default_bridge]\ntype = bridge\n";
@@ -244,6 +247,27 @@ async fn calls(version: Version) {
     watch.is_seen("Hangup", |e| matches!(e, Event::Hangup(h) if h.channel.uniqueid == fourth && h.cause == 16)).await;
 }
 
+/// Every action that has a function of ours is one that Asterisk knows.
+async fn known(version: Version) {
+    let asterisk = start(version, &Certificate::good());
+    let (client, _watch) = Watch::start(config(&asterisk)).await;
+    let known = client.send(Action::new("ListCommands")).await.unwrap();
+    for name in [
+        "Challenge Login Logoff Ping Events Filter Command UserEvent Reload ModuleCheck ListCommands",
+        "CoreShowChannels CoreSettings CoreStatus Status BridgeList BridgeInfo BridgeDestroy BridgeKick",
+        "Hangup Getvar Setvar Originate Redirect Atxfer CancelAtxfer BlindTransfer Bridge Park ParkedCalls",
+        "PlayDTMF MuteAudio AbsoluteTimeout SendText",
+        "QueueStatus QueueSummary QueueAdd QueueRemove QueuePause QueuePenalty QueueReload QueueReset",
+        "DeviceStateList ExtensionStateList ExtensionState PresenceState",
+        "PJSIPShowEndpoints PJSIPShowContacts PJSIPShowRegistrationsOutbound PJSIPQualify",
+    ]
+    .iter()
+    .flat_map(|names| names.split(' '))
+    {
+        assert!(known.first(name).is_some(), "{version} knows no {name}");
+    }
+}
+
 /// Pick-up and conference, by functions that the manager calls.
 async fn handled(version: Version) {
     let asterisk = start(version, &Certificate::good());
@@ -335,6 +359,25 @@ async fn queues(version: Version) {
     watch.is_seen("AgentComplete", |e| matches!(e, Event::AgentComplete(a) if a.reason == "caller")).await;
     done(&client, Action::queue_remove("sales", "Local/300@ami/n")).await;
     watch.is_seen("QueueMemberRemoved", |e| matches!(e, Event::QueueMemberRemoved(m) if m.name == "Ann")).await;
+
+    // A member who does not answer, and a caller who does not wait for ever.
+    done(&client, Action::queue_add(&NewMember::new("slow", "Local/501@ami/n"))).await;
+    let caller = call(&client, &mut watch, "patient", "201").await;
+    let rang = watch
+        .until("AgentRingNoAnswer", |e| match e {
+            Event::AgentRingNoAnswer(a) if a.interface == "Local/501@ami/n" => Some(a.ring_time),
+            _ => None,
+        })
+        .await;
+    assert!((Duration::from_millis(500)..Duration::from_secs(10)).contains(&rang), "{rang:?}");
+    done(&client, Action::hangup(&caller, 16)).await;
+    watch
+        .is_seen(
+            "QueueCallerAbandon",
+            |e| matches!(e, Event::QueueCallerAbandon(c) if c.channel.uniqueid == caller && c.original_position == 1),
+        )
+        .await;
+    watch.is_seen("MusicOnHoldStop", |e| matches!(e, Event::MusicOnHoldStop(c) if c.uniqueid == caller)).await;
 
     done(&client, Action::setvar(None, "DEVICE_STATE(Custom:lamp)", "INUSE")).await;
     watch
@@ -443,6 +486,16 @@ async fn queues_on_22() {
 #[tokio::test(flavor = "multi_thread")]
 async fn queues_on_16() {
     queues(Version::V16).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn actions_on_22() {
+    known(Version::V22).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn actions_on_16() {
+    known(Version::V16).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
