@@ -18,9 +18,9 @@ use crate::exit;
 use crate::settings::Settings;
 
 /// A worker that lived shorter died of something that its successor may die of, too.
-const SHORT_LIFE: Duration = Duration::from_secs(5);
+const SHORT_LIFE: Duration = Duration::from_secs(2);
 /// So many short lives in a row, and the next worker does not take over: it finishes what the others left.
-const SHORT_LIVES_MAX: u32 = 3;
+const SHORT_LIVES_MAX: u32 = 5;
 /// Before a worker is started after a short life; doubled by each further one.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause.
