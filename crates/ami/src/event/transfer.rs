@@ -41,7 +41,7 @@ pub struct AttendedTransfer {
     pub second_bridge: Option<BridgeSnapshot>,
     /// Who was sent on; nobody when several were.
     pub transferee: Option<ChannelSnapshot>,
-    /// Whom they were sent to.
+    /// Whom they were sent to; now and then Asterisk (seen in 16) tells nobody, its second bridge being empty by then.
     pub target: Option<ChannelSnapshot>,
     /// Whether the phone did it (SIP REFER with Replaces), not a feature code.
     pub external: bool,

@@ -3,6 +3,7 @@
 //! Calls are made of Local channels, so that no phone is needed. The installations have to be there
 //! (`scripts/lib/setup.sh`).
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use aimg_ami::{
@@ -52,7 +53,7 @@ const MODULES: [&str; 13] = [
 ];
 
 /// 100 tells everybody and waits, 200 and 201 wait in queues, 300 waits, 400 is a lamp, 500 calls 501, which only rings, 502
-/// takes that call, 600 is a conference.
+/// takes that call, 600 is a conference, 700 calls 300 and may transfer.
 const EXTENSIONS: &str = "\
 [ami]
 exten => 100,1,Answer()
@@ -70,6 +71,8 @@ exten => 500,1,Dial(Local/501@ami/n,60)
 exten => 501,1,Ringing()
  same => n,Wait(60)
 exten => 502,1,PickupChan(Local/501@ami)
+exten => 700,1,Answer()
+ same => n,Dial(Local/300@ami/n,60,tT)
 exten => 600,1,Answer()
  same => n,ConfBridge(9)
 ";
@@ -91,6 +94,7 @@ fn start(version: Version, certificate: &Certificate) -> Asterisk {
         ("res_parking.conf", PARKING),
         ("musiconhold.conf", MUSIC),
         ("confbridge.conf", CONFERENCES),
+        ("features.conf", "[general]\n[featuremap]\natxfer = *2\n"),
         ("ami.pem", &pem),
     ];
     let additions = additions.map(|(name, text)| (name.to_owned(), text.to_owned())).to_vec();
@@ -268,12 +272,13 @@ async fn known(version: Version) {
     }
 }
 
-/// Pick-up and conference, by functions that the manager calls.
+/// Pick-up, attended transfer and conference, by functions that the manager calls.
 async fn handled(version: Version) {
     let asterisk = start(version, &Certificate::good());
     let manager = Manager::new(config(&asterisk));
     let (told, mut seen) = mpsc::unbounded_channel();
-    for pattern in ["Pickup", "Confbridge*", "DialState", "Newstate"] {
+    // Only what one handler is told is in order.
+    for pattern in ["Pickup", "Confbridge*", "Newstate", "Bridge*", "AttendedTransfer"] {
         let told = told.clone();
         manager.on(pattern, move |event| {
             let told = told.clone();
@@ -307,12 +312,38 @@ async fn handled(version: Version) {
     )
     .await;
 
+    done(&client, originate("asker", "700")).await;
+    until_joined(&mut seen, "asker").await;
+    done(&client, Action::attended_transfer("asker", &Place::new("ami", "300"))).await;
+    // The asker talks to the target in a bridge of their own, until he leaves.
+    until(&mut seen, |e| matches!(e, Event::BridgeLeave(m) if is("asker")(&m.channel))).await;
+    until_joined(&mut seen, "asker").await;
+    done(&client, Action::hangup(&Uniqueid::new("asker"), 16)).await;
+    until(&mut seen, |e| {
+        matches!(e, Event::AttendedTransfer(t) if t.result == "Success" && is("asker")(&t.first_transferer)
+            && is("asker")(&t.second_transferer) && t.transferee.is_some() && t.destination == "Bridge")
+    })
+    .await;
+
     done(&client, originate("guest", "600")).await;
     until(&mut seen, |e| matches!(e, Event::ConferenceStart(c) if c.conference == "9")).await;
     until(&mut seen, |e| matches!(e, Event::ConferenceJoin(c) if c.channel.as_ref().is_some_and(is("guest")))).await;
     done(&client, Action::hangup(&Uniqueid::new("guest"), 16)).await;
     until(&mut seen, |e| matches!(e, Event::ConferenceLeave(c) if c.channel.as_ref().is_some_and(is("guest")))).await;
     until(&mut seen, |e| matches!(e, Event::ConferenceEnd(c) if c.conference == "9")).await;
+}
+
+/// Takes what handlers were told until the channel is in a bridge with another one, whichever of them entered first.
+async fn until_joined(seen: &mut mpsc::UnboundedReceiver<Event>, id: &str) {
+    let joined = RefCell::new(None);
+    until(seen, |event| {
+        let Event::BridgeEnter(member) = event else { return false };
+        if member.channel.uniqueid.as_str() == id {
+            joined.replace(Some(member.bridge.id.clone()));
+        }
+        joined.borrow().as_ref() == Some(&member.bridge.id) && member.bridge.channel_count == 2
+    })
+    .await;
 }
 
 /// Takes what handlers were told up to what fits.
