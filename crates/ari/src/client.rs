@@ -108,6 +108,9 @@ impl Client {
     /// apps = aimg
     /// local_ari_user = aimg
     /// ```
+    ///
+    /// For `wss://` add `tls_enabled = yes` and `ca_list_file`, and let `uri` hold a name: Asterisk 22.10 does not look for an
+    /// address among a certificate's names, and refuses it unless `verify_server_hostname = no`.
     pub fn accept(config: Config, listener: &Listener, entrance: &Entrance) -> Result<(Self, Events), Error> {
         let http = Http::new(&config)?;
         let arrivals = listener.open(entrance, &http)?;

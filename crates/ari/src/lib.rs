@@ -2,8 +2,9 @@
 //!
 //! Three modules know no IO and can be used and fuzzed alone: [`request`] (typed requests and their encoding), [`model`]
 //! (what Asterisk answers) and [`event`] (what it reports). On top of them stand [`Http`], which sends requests over a
-//! warm pool, and [`Client`], which also keeps the event WebSocket of one application alive and resynchronises after
-//! every interruption.
+//! warm pool and leaves a PBX alone that does not answer ([`BreakerState`]), and [`Client`], which also keeps the event
+//! WebSocket of one application alive and resynchronises after every interruption. Mostly we connect to Asterisk; it can
+//! also connect to us, at a [`Listener`].
 //!
 //! Left to others: which channels are tapped and when (the session reducer), and which ids objects get — the caller mints
 //! and registers an id *before* it asks for the object, because the object's first event may arrive before the reply.

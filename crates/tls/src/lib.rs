@@ -5,14 +5,14 @@
 mod fingerprint;
 mod words;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use aimg_core::Tls;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::fingerprint::Pinned;
 
@@ -26,6 +26,14 @@ pub enum Error {
     /// The CA file is absent, unreadable or no PEM.
     #[error("cannot read the CA file {path}: {reason}; it must be PEM, with -----BEGIN CERTIFICATE-----")]
     CaFile {
+        /// The file.
+        path: PathBuf,
+        /// One clause.
+        reason: String,
+    },
+    /// Our own certificate or key is absent, unreadable, no PEM, or they do not belong together.
+    #[error("cannot use {path} for TLS: {reason}; certificate and key must be PEM and belong together")]
+    OwnFile {
         /// The file.
         path: PathBuf,
         /// One clause.
@@ -49,6 +57,21 @@ pub fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, Error> {
         Tls::CaFile(path) => builder.with_root_certificates(file_roots(path)?).with_no_client_auth(),
         Tls::Fingerprint(expected) => pinned(builder, Pinned::new(*expected, provider)),
     };
+    Ok(Arc::new(config))
+}
+
+/// What a port needs where Asterisk connects to us with TLS: 1.2 or 1.3, no client certificate. Both files are PEM, the
+/// certificate's with those of the authorities between it and the root.
+pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, Error> {
+    let unusable = |path: &Path, reason: String| Error::OwnFile { path: path.to_owned(), reason };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
+    let chain = chain.map_err(|e| unusable(certificate, e.to_string()))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|e| unusable(key, e.to_string()))?;
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .map_err(|e| unusable(certificate, e.to_string()))?;
     Ok(Arc::new(config))
 }
 
@@ -103,5 +126,23 @@ mod tests {
         }
         let absent = client_config(&Tls::CaFile("/nowhere/ca.pem".into())).unwrap_err();
         assert!(absent.to_string().starts_with("cannot read the CA file /nowhere/ca.pem: "), "{absent}");
+    }
+
+    #[test]
+    fn own_certificates_need_their_key() {
+        let made = || rcgen::generate_simple_self_signed(["gateway".to_owned()]).unwrap();
+        let (ours, other) = (made(), made());
+        let certificate = file(&ours.cert.pem());
+        for (key, good) in [
+            (ours.signing_key.serialize_pem(), true),
+            (other.signing_key.serialize_pem(), false),
+            (ours.cert.pem(), false),
+            (String::new(), false),
+        ] {
+            let key = file(&key);
+            let outcome = server_config(certificate.path(), key.path());
+            assert_eq!(outcome.is_ok(), good, "{:?}", outcome.err());
+        }
+        assert!(server_config(Path::new("/nowhere/cert.pem"), certificate.path()).is_err());
     }
 }

@@ -14,7 +14,7 @@ use crate::fake::DEADLINE;
 /// The application of these tests.
 pub(crate) const APP: &str = "aimg-live";
 
-/// `wait` listens, `talk` speaks over and over.
+/// `wait` listens, `talk` speaks over and over, `hook` enters the application before it is answered.
 const DIALPLAN: &str = "
 [live]
 exten => wait,1,Answer()
@@ -22,6 +22,7 @@ exten => wait,1,Answer()
 exten => talk,1,Answer()
  same => n(again),Playback(/mnt/sounds/callee)
  same => n,Goto(again)
+exten => hook,1,Stasis(aimg-live,hook)
 ";
 
 const MODULES: &str = "
@@ -103,13 +104,17 @@ pub(crate) fn config(access: &Access) -> Config {
 }
 
 pub(crate) async fn up(events: &mut Events) {
-    loop {
-        match timeout(DEADLINE, events.next()).await.expect("the stream does not come up") {
-            Some(Notice::Up { .. }) => return,
-            Some(_) => {}
-            None => panic!("the stream ended"),
+    let mut last = None;
+    let search = async {
+        loop {
+            match events.next().await.expect("the stream ended") {
+                Notice::Up { .. } => return,
+                Notice::Down { error, .. } => last = Some(error),
+                _ => {}
+            }
         }
-    }
+    };
+    timeout(DEADLINE, search).await.unwrap_or_else(|_| panic!("the stream does not come up: {last:?}"));
 }
 
 pub(crate) async fn event<T>(events: &mut Events, what: &str, wanted: impl Fn(&EventKind) -> Option<T>) -> T {

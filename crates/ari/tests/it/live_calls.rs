@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use aimg_ari::request::{self, Snoop, channels, playbacks, recordings};
 use aimg_ari::{
-    BridgeId, BridgeKind, Control, DialplanPlace, Digits, Error, EventKind, HangupReason, MuteDirection, NewChannel,
-    Play, PlaybackId, Record, Spy,
+    Arrival, BridgeId, BridgeKind, ChannelState, Control, DialplanPlace, Digits, Error, EventKind, HangupReason,
+    MuteDirection, NewChannel, Originate, Play, PlaybackId, Record, Spy,
 };
 use aimg_core::Uniqueid;
 use aimg_testbed::Version;
@@ -84,6 +84,37 @@ async fn a_channel_is_controlled() {
             _ => None,
         })
         .await;
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_comes_in_is_answered() {
+    for version in Version::ALL {
+        let mut live = Live::start(version).await;
+        let (caller, callee) = (Uniqueid::new("caller"), Uniqueid::new("callee"));
+        let arrival = Arrival::App { app: APP.into(), args: Vec::new() };
+        let mut originate = Originate::new(caller.clone(), "Local/hook@live/n", arrival);
+        originate.other_id = Some(callee.clone());
+        let client = live.client.clone();
+        client.originate(&originate).await.unwrap();
+        let state = live
+            .event("the hook", |kind| match kind {
+                EventKind::StasisStart { channel, args, .. } if args == &["hook"] => Some(channel.state.clone()),
+                _ => None,
+            })
+            .await;
+        assert_eq!(state, ChannelState::Ring);
+        assert_eq!(client.channel(&caller).await.unwrap().state, ChannelState::Down);
+        client.ring(&callee).await.unwrap();
+        client.answer(&callee).await.unwrap();
+        // Originate lets a channel in when it is answered.
+        live.event("the caller", |kind| match kind {
+            EventKind::StasisStart { channel, .. } if channel.id == caller => Some(()),
+            _ => None,
+        })
+        .await;
+        assert_eq!(client.channel(&callee).await.unwrap().state, ChannelState::Up);
+        client.hangup(&callee, HangupReason::Normal).await.unwrap();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use aimg_ari::{BreakerState, Client, Config, Entrance, Error, EventKind, Listener, Notice, request};
+use aimg_ari::{BreakerState, Client, Config, Entrance, Error, EventKind, Events, Listener, Notice, request};
 use aimg_core::{Fingerprint, Tls};
 use aimg_testbed::Version;
 use tokio::time::timeout;
@@ -50,30 +50,58 @@ async fn events_and_requests_pass_over_tls() {
     }
 }
 
-#[tokio::test]
-async fn asterisk_22_connects_to_us() {
-    let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), None).await.unwrap();
+/// Asterisk's side of a link that it makes to `uri`.
+fn outbound(uri: &str, more: &str) -> [(&'static str, String); 2] {
     let websocket_client = format!(
-        "[ours]\ntype = websocket_client\nconnection_type = persistent\nuri = ws://{}/ari/pbx1\nprotocols = ari\n\
-         username = pbx1\npassword = hush\nreconnect_interval = 100\n",
-        listener.address()
+        "[ours]\ntype = websocket_client\nconnection_type = persistent\nuri = {uri}\nprotocols = ari\nusername = pbx1\n\
+         password = hush\nreconnect_interval = 100\n{more}\n"
     );
     let ari = "[outbound]\ntype = outbound_websocket\nwebsocket_client_id = ours\napps = aimg-live\n\
                local_ari_user = {{user}}\n";
-    let mut asterisk = asterisk(Version::V22, &[("websocket_client.conf", websocket_client), ("ari.conf", ari.into())]);
-    let entrance = Entrance { path: "/ari/pbx1".into(), user: "pbx1".into(), password: "hush".into() };
-    let (client, mut events) = Client::accept(config(asterisk.access()), &listener, &entrance).unwrap();
-    up(&mut events).await;
-    client.user_event("First", &[], &[].into()).await.unwrap();
-    event(&mut events, "our own event", |kind| matches!(kind, EventKind::ChannelUserevent { .. }).then_some(())).await;
+    [("websocket_client.conf", websocket_client), ("ari.conf", ari.to_owned())]
+}
 
-    // Killed and started anew, it comes back by itself.
+fn entrance() -> Entrance {
+    Entrance { path: "/ari/pbx1".into(), user: "pbx1".into(), password: "hush".into() }
+}
+
+async fn told(client: &Client, events: &mut Events) {
+    client.user_event("Ours", &[], &[].into()).await.unwrap();
+    event(events, "our own event", |kind| matches!(kind, EventKind::ChannelUserevent { .. }).then_some(())).await;
+}
+
+#[tokio::test]
+async fn asterisk_22_connects_to_us_and_comes_back() {
+    let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), None).await.unwrap();
+    let uri = format!("ws://{}/ari/pbx1", listener.address());
+    let mut asterisk = asterisk(Version::V22, &outbound(&uri, ""));
+    let (client, mut events) = Client::accept(config(asterisk.access()), &listener, &entrance()).unwrap();
+    up(&mut events).await;
+    told(&client, &mut events).await;
     asterisk.kill();
     asterisk.restart().unwrap();
     up(&mut events).await;
-    client.user_event("Second", &[], &[].into()).await.unwrap();
-    event(&mut events, "our own event", |kind| matches!(kind, EventKind::ChannelUserevent { .. }).then_some(())).await;
+    told(&client, &mut events).await;
     assert!(listener.counts().accepted >= 2);
+}
+
+#[tokio::test]
+async fn asterisk_22_connects_to_us_over_tls() {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let [certificate, key] = ["cert.pem", "key.pem"].map(|name| dir.path().join(name));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let tls = aimg_tls::server_config(&certificate, &key).unwrap();
+    let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), Some(tls)).await.unwrap();
+    let uri = format!("wss://{}/ari/pbx1", listener.address());
+    // Asterisk does not look for an address among a certificate's names.
+    let tls = "tls_enabled = yes\nca_list_file = /mnt/etc/ours.pem\nverify_server_hostname = no";
+    let [websocket_client, ari] = outbound(&uri, tls);
+    let asterisk = asterisk(Version::V22, &[websocket_client, ari, ("ours.pem", made.cert.pem())]);
+    let (client, mut events) = Client::accept(config(asterisk.access()), &listener, &entrance()).unwrap();
+    up(&mut events).await;
+    told(&client, &mut events).await;
 }
 
 #[tokio::test]
