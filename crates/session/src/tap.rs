@@ -14,8 +14,10 @@ use crate::{Command, Outcome, Request};
 
 /// How long an attach may take before it is rolled back.
 const ATTACH_TIME_MAX: Duration = Duration::from_secs(5);
-/// How often a deletion is tried again; after that the object is left to the clean-up at the next connection.
-const REMOVE_TRIES_MAX: u8 = 5;
+/// How often a deletion is tried again; after that the object is left to the clean-up at the next connection. Together longer
+/// than the ARI client refuses requests to a PBX that does not answer (15 s and a time-out), or one that was frozen for some
+/// seconds would keep objects though its connection never broke.
+const REMOVE_TRIES_MAX: u8 = 30;
 /// Between two tries of a deletion.
 const REMOVE_PAUSE: Duration = Duration::from_secs(1);
 
