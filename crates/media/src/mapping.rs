@@ -34,6 +34,11 @@ impl Mapping {
         Ok(Self(map))
     }
 
+    /// How many bytes it has. Told without a look at the file, which for every packet would be a miss of the cache.
+    pub(crate) fn length(&self) -> usize {
+        self.0.len()
+    }
+
     /// The bytes.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.0

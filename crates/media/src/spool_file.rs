@@ -135,11 +135,6 @@ impl SpoolFile {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
-
-    /// Bytes of a chunk.
-    pub(crate) const fn chunk_bytes(&self) -> u32 {
-        self.chunk_bytes
-    }
 }
 
 /// Where chunk `index` begins in a file.

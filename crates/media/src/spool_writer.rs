@@ -71,7 +71,7 @@ impl SpoolWriter {
     /// Whether the keeper is to be asked for the next chunk.
     pub(crate) fn wants_chunk(&self, now: Timestamp) -> bool {
         match &self.next {
-            Next::Unasked => self.used * 2 >= self.file.chunk_bytes() as usize,
+            Next::Unasked => self.used * 2 >= self.chunk.length(),
             Next::Failed { again_at } => now >= *again_at,
             Next::Asked | Next::Ready(_) => false,
         }
@@ -124,7 +124,7 @@ impl SpoolWriter {
 
     /// Bytes of the file up to the end of the last record.
     pub(crate) fn used_bytes(&self) -> u64 {
-        chunk_offset(self.chunk_index, self.file.chunk_bytes()) + self.used as u64
+        chunk_offset(self.chunk_index, self.chunk.length() as u32) + self.used as u64
     }
 
     /// The file it writes to.
