@@ -14,6 +14,8 @@ use super::table::{ALL, About};
 
 /// What our environment variables begin with, but for the few whose names come from elsewhere.
 const PREFIX: &str = "AIMG_";
+/// Variables of ours that are arguments of a command (`pbx add`), and where the testbed keeps its Asterisk.
+const NO_SETTINGS: [&str; 3] = ["AIMG_AMI_SECRET", "AIMG_ARI_PASSWORD", "AIMG_CACHE"];
 
 /// How many letters a key may be off for a suggestion.
 const TYPOS_MAX: usize = 3;
@@ -183,7 +185,7 @@ impl Gathered {
             // `NAME=` is how a compose file or a shell leaves a variable out.
             Some(_) if value.is_empty() => {}
             Some(about) => self.set(about, value, origin),
-            None if name.starts_with(PREFIX) => self.strangers.push(name.to_owned()),
+            None if name.starts_with(PREFIX) && !NO_SETTINGS.contains(&name) => self.strangers.push(name.to_owned()),
             None => {}
         }
     }
