@@ -1,6 +1,6 @@
 //! `aimg pbx …`.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 
 use aimg_core::TenantScope;
 use aimg_store::NewPbx;
@@ -49,18 +49,18 @@ async fn add(settings: &Settings, output: Output, pbx: PbxAdd) -> anyhow::Result
     output.print(&added, |p| format!("PBX {} added, tapped by {}; next: aimg pbx test {}", p.name, p.tap_mode, p.name))
 }
 
-/// The secret as given, else from the terminal or a pipe, one line.
+/// The secret as given, else typed at the terminal or on a line of a pipe.
 fn secret(given: Option<SecretString>, what: &str, variable: &str) -> anyhow::Result<SecretString> {
     if let Some(secret) = given {
         return Ok(secret);
     }
-    if io::stdin().is_terminal() {
-        eprint!("{what}: ");
-        io::stderr().flush()?;
-    }
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line).context("standard input")?;
-    let line = line.trim_end_matches(['\r', '\n']);
+    let line = if io::stdin().is_terminal() {
+        rpassword::prompt_password(format!("{what}: ")).context("the terminal")?
+    } else {
+        let mut line = String::new();
+        io::stdin().lock().read_line(&mut line).context("standard input")?;
+        line.trim_end_matches(['\r', '\n']).to_owned()
+    };
     if line.is_empty() {
         return Err(
             Usage(format!("the {what} is missing: set {variable}, or write it on a line of standard input")).into()
