@@ -4,21 +4,16 @@
 //! as a shard at its limit does, nothing is dropped, and the generator does not compete with what is measured. The two
 //! kinds take turns; of several rounds the fastest counts, because whatever disturbs makes it slower.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use anyhow::Result;
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::chart::{Chart, Line, grouped};
-use crate::generator::Generator;
-use crate::receiver::{Kind, Received};
+use crate::receiver::Kind;
 use crate::report::{Report, rounded};
-use crate::thread_time::Thread;
+use crate::subject::Subject;
 
 const FLOWS: [usize; 5] = [1, 10, 100, 1_000, 10_000];
 
@@ -26,15 +21,9 @@ const FLOWS: [usize; 5] = [1, 10, 100, 1_000, 10_000];
 const FLOWS_OF_AIM: usize = 1_000;
 const RATIO_AIM: f64 = 0.65;
 
-/// Packets in a burst: less than either receive buffer holds, and what 4,000 flows send in 20 ms.
-const BURST_PACKETS: usize = 4_000;
-
-/// Bursts of a round.
-const BURSTS: usize = 60;
+/// Packets of a round.
+const ROUND_PACKETS: usize = 240_000;
 const ROUNDS: usize = 5;
-
-/// How long a burst may take.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Packets a CPU-second of both kinds.
 #[derive(Clone, Copy, Debug)]
@@ -99,105 +88,43 @@ fn report(by_flows: &[(usize, Speeds)]) -> Report {
 }
 
 fn measure(flows: usize) -> Result<Speeds> {
-    let mut bare = Receiver::start(Kind::Bare, flows)?;
-    let mut shard = Receiver::start(Kind::Shard, flows)?;
+    let mut bare = Subject::start(Kind::Bare, flows, chunk_bytes(flows))?;
+    let mut shard = Subject::start(Kind::Shard, flows, chunk_bytes(flows))?;
     let mut best = Speeds { bare_pps: 0.0, shard_pps: 0.0 };
     for _ in 0..ROUNDS {
-        best.bare_pps = best.bare_pps.max(bare.round()?);
-        best.shard_pps = best.shard_pps.max(shard.round()?);
+        best.bare_pps = best.bare_pps.max(round(&mut bare, burst_packets(flows))?);
+        best.shard_pps = best.shard_pps.max(round(&mut shard, burst_packets(flows))?);
     }
     Ok(best)
 }
 
-/// A receiving process, and what sends to it.
-struct Receiver {
-    process: Child,
-    thread: Thread,
-    told: BufReader<ChildStdout>,
-    generator: Generator,
-    address: SocketAddrV4,
-    sent: u64,
+/// Packets in a burst: what the flows send in 20 ms, so that a shard has about one tick in a burst, as at real pace. With
+/// few flows more, for full batches; always less than the receive buffer holds.
+const fn burst_packets(flows: usize) -> usize {
+    if flows < 4_000 { 4_000 } else { flows }
 }
 
-impl Receiver {
-    fn start(kind: Kind, flows: usize) -> Result<Self> {
-        let generator = Generator::new(flows)?;
-        let kind_name = if kind == Kind::Bare { "bare" } else { "shard" };
-        let mut process = Command::new(std::env::current_exe()?)
-            .args(["receiver", "--kind", kind_name])
-            .args(["--flows", &flows.to_string()])
-            .args(["--source-port", &generator.port().to_string()])
-            .args(["--chunk-bytes", &chunk_bytes(flows).to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut told = BufReader::new(process.stdout.take().context("no standard output")?);
-        let mut line = String::new();
-        told.read_line(&mut line)?;
-        let port = line.trim_end().parse().context("the receiver could not start")?;
-        let thread = Thread::named(process.id(), kind.thread())?;
-        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
-        Ok(Self { process, thread, told, generator, address, sent: 0 })
+/// Packets a CPU-second over one round.
+fn round(subject: &mut Subject, burst_packets: usize) -> Result<f64> {
+    // The first burst finds cold caches and, in a new spool, the flows' first packets.
+    burst(subject, burst_packets)?;
+    let mut used = Duration::ZERO;
+    let bursts = ROUND_PACKETS / burst_packets;
+    for _ in 0..bursts {
+        used += burst(subject, burst_packets)?;
     }
-
-    /// Packets a CPU-second over one round.
-    fn round(&mut self) -> Result<f64> {
-        // The first burst finds cold caches and, in a new spool, the flows' first packets.
-        self.burst()?;
-        let mut used = Duration::ZERO;
-        for _ in 0..BURSTS {
-            used += self.burst()?;
-        }
-        Ok((BURSTS * BURST_PACKETS) as f64 / used.as_secs_f64())
-    }
-
-    /// The CPU time that one burst takes.
-    fn burst(&mut self) -> Result<Duration> {
-        self.signal(Signal::SIGSTOP)?;
-        let sent = self.generator.send(self.address, BURST_PACKETS);
-        let before = self.thread.used();
-        self.signal(Signal::SIGCONT)?;
-        sent?;
-        self.sent += BURST_PACKETS as u64;
-        self.await_all()?;
-        Ok(self.thread.used()? - before?)
-    }
-
-    fn await_all(&mut self) -> Result<()> {
-        let begin = Instant::now();
-        loop {
-            let received = self.received()?;
-            ensure!(received.not_kept == 0, "{} packets are not in a spool", received.not_kept);
-            ensure!(received.kernel_dropped == 0, "the kernel dropped {} packets", received.kernel_dropped);
-            if received.packets == self.sent {
-                return Ok(());
-            }
-            if begin.elapsed() > PATIENCE {
-                bail!("{} of {} packets came", received.packets, self.sent);
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    fn received(&mut self) -> Result<Received> {
-        self.process.stdin.as_mut().context("no standard input")?.write_all(b"\n")?;
-        let mut line = String::new();
-        self.told.read_line(&mut line)?;
-        Ok(serde_json::from_str(&line)?)
-    }
-
-    fn signal(&self, signal: Signal) -> Result<()> {
-        Ok(kill(Pid::from_raw(i32::try_from(self.process.id())?), signal)?)
-    }
+    Ok((bursts * burst_packets) as f64 / used.as_secs_f64())
 }
 
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        // It ends, and removes its spools, when its standard input does, which is closed by waiting. Should that fail,
-        // there is nothing left to do.
-        let _ = self.signal(Signal::SIGCONT);
-        let _ = self.process.wait();
-    }
+/// The CPU time that one burst takes.
+fn burst(subject: &mut Subject, packets: usize) -> Result<Duration> {
+    subject.signal(Signal::SIGSTOP)?;
+    let sent = subject.send(packets);
+    let before = subject.used();
+    subject.signal(Signal::SIGCONT)?;
+    sent?;
+    subject.await_all()?;
+    Ok(subject.used()? - before?)
 }
 
 /// A burst must not outrun the keeper: with few flows, each takes as much of it as thousands of them take of seconds of

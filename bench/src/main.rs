@@ -3,19 +3,32 @@
 //! A benchmark measures, it does not test: the exit code says whether it could be run, the figures say the rest.
 //! What the figures mean, and the last full run, is in `docs/benchmarks.md`.
 
+mod ami;
+mod ami_client;
+mod ami_server;
 mod capture;
+mod capture_scale;
 mod chart;
 mod generator;
+mod memory;
 mod receiver;
+mod recover;
 mod report;
+mod subject;
 mod thread_time;
 
+use std::alloc::System;
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 use crate::report::Report;
+
+/// Counts allocations, for `ami`.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// Measures what aiMediaGateway promises, on this machine.
 #[derive(Debug, Parser)]
@@ -41,38 +54,57 @@ struct Output {
 enum Bench {
     /// Packets a CPU-second: a shard beside a bare recvmmsg loop, 1 to 10,000 flows.
     Capture,
+    /// Streams at real pace that one shard captures to disk.
+    CaptureScale,
+    /// AMI events a second, beside panoramisk and asterisk-rs-ami.
+    Ami,
+    /// Resident memory of a captured session.
+    Memory,
+    /// How long 1,000 half-written recordings take to finish.
+    Recover,
     /// The receiving side of `capture`, in a process of its own.
     #[command(hide = true)]
     Receiver(receiver::Role),
+    /// A client of `ami`, in a process of its own.
+    #[command(hide = true)]
+    AmiClient(ami_client::Role),
 }
 
-const ALL: [Bench; 1] = [Bench::Capture];
+const ALL: [Bench; 5] = [Bench::Capture, Bench::CaptureScale, Bench::Ami, Bench::Memory, Bench::Recover];
 
 impl Bench {
     const fn name(self) -> &'static str {
         match self {
             Self::Capture => "capture",
+            Self::CaptureScale => "capture-scale",
+            Self::Ami => "ami",
+            Self::Memory => "memory",
+            Self::Recover => "recover",
             Self::Receiver(_) => "receiver",
+            Self::AmiClient(_) => "ami-client",
         }
     }
 
-    fn run(self) -> Result<Report> {
+    /// Measures; nothing is to be reported by what only serves another one.
+    fn run(self) -> Result<Option<Report>> {
         match self {
-            Self::Capture => capture::run(),
-            Self::Receiver(role) => receiver::run(role).map(|()| Report::default()),
+            Self::Capture => capture::run().map(Some),
+            Self::CaptureScale => capture_scale::run().map(Some),
+            Self::Ami => ami::run().map(Some),
+            Self::Memory => memory::run().map(Some),
+            Self::Recover => recover::run().map(Some),
+            Self::Receiver(role) => receiver::run(role).map(|()| None),
+            Self::AmiClient(role) => ami_client::run(role).map(|()| None),
         }
     }
 }
 
 fn main() -> Result<()> {
     let Cli { bench, output } = Cli::parse();
-    if let Some(Bench::Receiver(role)) = bench {
-        return receiver::run(role);
-    }
     let chosen = bench.map_or(ALL.to_vec(), |one| vec![one]);
     let mut all = serde_json::Map::new();
     for bench in chosen {
-        let report = bench.run()?;
+        let Some(report) = bench.run()? else { return Ok(()) };
         report.print(bench.name());
         if let Some(dir) = &output.svg {
             report.draw(dir)?;
