@@ -122,13 +122,17 @@ impl Caller {
         let scenario = scenario
             .replace("{{from}}", self.context.name())
             .replace("{{talk_ms}}", &self.patience.as_millis().max(1).to_string());
-        let arguments = [
+        let mut arguments = vec![
             format!("127.0.0.1:{}", self.sip_port),
             "-s".to_owned(),
             self.number.to_string(),
             "-r".to_owned(),
             self.calls_per_second.to_string(),
         ];
+        if self.cancels {
+            // Progress may come at any moment, also while the CANCEL is being sent, where no scenario can expect it.
+            arguments.extend(["-default_behaviors", "all,-abortunexp"].map(str::to_owned));
+        }
         Sipp::start("caller", &scenario, &speech, self.calls, &arguments)
     }
 }

@@ -11,6 +11,12 @@ use aimg_core::Timestamp;
 /// that says so was made before the system's clock was set.
 const AGE_US_MAX: i64 = 5_000_000;
 
+/// Two clocks read within so many microseconds are read at the same moment.
+const READ_US_MAX: i64 = 20;
+
+/// How often that is tried.
+const READ_TRIES_MAX: usize = 3;
+
 /// Tells the time. A copy tells the same.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -29,9 +35,24 @@ impl Clock {
         self.anchor_at + self.anchor.elapsed()
     }
 
-    /// The time on both clocks, to convert the kernel's stamps of one batch.
+    /// The time on both clocks, to convert the kernel's stamps of one batch. Read again when the thread was put aside in
+    /// between, but not for ever.
     pub(crate) fn read(&self) -> Reading {
-        Reading { now: self.now(), realtime_us: realtime_us() }
+        let mut reading = self.read_once();
+        for _ in 1..READ_TRIES_MAX {
+            if reading.1 <= READ_US_MAX {
+                break;
+            }
+            reading = self.read_once();
+        }
+        reading.0
+    }
+
+    /// A reading, and how long it took in microseconds.
+    fn read_once(&self) -> (Reading, i64) {
+        let now = self.now();
+        let realtime_us = realtime_us();
+        (Reading { now, realtime_us }, self.now().micros_since(now))
     }
 }
 
