@@ -51,7 +51,7 @@ pub struct Sockets {
 pub enum Stop {
     /// Captures are taken down and their recordings finished.
     Drain,
-    /// Everything stays as it is, for the process that takes over.
+    /// Everything stays as it is, for the process that takes over: this one must end at once, by [`std::process::exit`].
     HandOver,
 }
 
@@ -112,7 +112,7 @@ impl Gateway {
 
     /// Runs until `stop` is done. Ends by itself with an error, and as for [`Stop::Drain`], when no PBX can be used until a
     /// person changes something.
-    pub async fn run(mut self, stop: impl Future<Output = Stop>) -> Result<(), Error> {
+    pub async fn run(mut self, stop: impl Future<Output = Stop>) -> Result<Stop, Error> {
         tokio::pin!(stop);
         let mut follow = tokio::time::interval(self.config.pbxs_every);
         let mut look = tokio::time::interval(LOOK_EVERY);
@@ -138,7 +138,10 @@ impl Gateway {
         };
         if matches!(end, Ok(Stop::HandOver)) {
             self.studio.journal.flush().await;
-            return Ok(());
+            // Whatever were dropped here would take its captures down in the moment that is left: links and captures take
+            // the end of those who hold them for a stop. The caller ends the process.
+            std::mem::forget(self);
+            return Ok(Stop::HandOver);
         }
         self.drain().await;
         if let Some(recovering) = recovering {
@@ -155,7 +158,7 @@ impl Gateway {
             rows.retried = counts.retried,
             "stopped"
         );
-        end.map(|_| ())
+        end
     }
 
     /// Starts links to PBXs that were added or enabled, and stops those of the others.

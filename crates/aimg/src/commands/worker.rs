@@ -56,7 +56,9 @@ pub(crate) async fn run(settings: Settings, output: Output, sockets: &[i32], tak
             format!("aimg is running: node {}, audio on {audio}, database {}", r.node, r.database)
         })?;
     }
-    gateway.run(stop_signal()?).await?;
+    if gateway.run(stop_signal()?).await? == Stop::HandOver {
+        std::process::exit(0);
+    }
     Ok(())
 }
 
