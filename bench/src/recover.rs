@@ -69,7 +69,6 @@ fn leave(number: usize, spool_dir: &Path) -> Result<()> {
         answered_at: Some(OPENED_AT),
         ended_at: None,
         adopted: false,
-        began_after_gap_ms: None,
     };
     let part = manifest.part_dir(spool_dir);
     manifest.store(&part)?;

@@ -82,7 +82,6 @@ impl Captures {
             answered_at: session.answered_at,
             ended_at: None,
             adopted,
-            began_after_gap_ms: None,
         };
         tokio::spawn(run(self.studio.clone(), manifest, self.inbox.clone(), orders));
     }

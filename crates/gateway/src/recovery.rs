@@ -234,7 +234,6 @@ mod tests {
             answered_at: None,
             ended_at: None,
             adopted: false,
-            began_after_gap_ms: None,
         };
         let part = manifest.part_dir(&studio.spool_dir);
         manifest.store(&part).unwrap();

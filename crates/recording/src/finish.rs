@@ -91,6 +91,8 @@ struct Call {
 impl Call {
     /// From the manifest, or else from the header of a spool.
     fn known(part: &PartDir, spools: &[Spool; 2]) -> Result<Self, Error> {
+        const ADOPTED: &str =
+            "the capture began in the middle of the call; what came before is in the part before, if anywhere";
         const STOPPED: &str = "the capture ended before the call did; everything received before is here";
         let problem = match Manifest::load(part) {
             Ok(Some(m)) => {
@@ -98,8 +100,8 @@ impl Call {
                 if m.ended_at.is_none() {
                     reasons.push(STOPPED.to_owned());
                 }
-                if let Some(ms) = m.began_after_gap_ms.filter(|ms| *ms > 0) {
-                    reasons.push(format!("the gateway was away for {ms} ms before this part began"));
+                if m.adopted {
+                    reasons.push(ADOPTED.to_owned());
                 }
                 let Manifest { pbx, codec, opened_at, answered_at, ended_at, adopted, .. } = m;
                 return Ok(Self { pbx, codec, opened_at, answered_at, ended_at, adopted, reasons });

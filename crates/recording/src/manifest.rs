@@ -32,9 +32,6 @@ pub struct Manifest {
     pub ended_at: Option<Timestamp>,
     /// Whether the call was found alive after a restart of the gateway.
     pub adopted: bool,
-    /// How long an adopted call was not captured before, in milliseconds, if that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub began_after_gap_ms: Option<u64>,
 }
 
 impl Manifest {
@@ -83,7 +80,6 @@ mod tests {
             answered_at: None,
             ended_at: None,
             adopted: true,
-            began_after_gap_ms: Some(700),
         };
         let dir = manifest.part_dir(root.path());
         assert_eq!(Manifest::load(&dir).unwrap(), None);

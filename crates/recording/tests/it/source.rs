@@ -73,7 +73,6 @@ impl Capture {
             answered_at: Some(after_opening(500)),
             ended_at: Some(after_opening(60_000)),
             adopted: false,
-            began_after_gap_ms: None,
         };
         let part = manifest.part_dir(root.path().join("spool"));
         manifest.store(&part).unwrap();
