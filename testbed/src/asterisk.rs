@@ -227,6 +227,11 @@ impl Asterisk {
         self.process.signal(Signal::Continue)
     }
 
+    /// Whether its process has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.process.exit_code().is_none()
+    }
+
     /// Kills the process (SIGKILL), as a crash would. [`Asterisk::restart`] brings it back.
     pub fn kill(&mut self) {
         self.process.kill();

@@ -135,6 +135,10 @@ impl Switchboard {
                 self.strays.remove(&channel);
                 self.with_channel(&channel, |call| call.hook_left(&channel));
             }
+            // Its creation was given up, by this process or one before, and executed all the same.
+            Input::TapEntered(id) if id.node == self.config.node && !self.owns(&id) => {
+                out.push(Command::Ask(Request::Remove { id }));
+            }
             Input::TapEntered(id) => {
                 self.with_session(id.session, |c| c.tap_step(now, id.part, &mut out, |t, out| t.entered(id.what, out)));
             }
@@ -337,10 +341,14 @@ impl Switchboard {
                 call.tap_step(now, part, out, |tap, _| tap.compare(minted));
             }
         }
-        let owned = |id: &Minted| self.calls.get(&id.session).is_some_and(|c| c.taps().iter().any(|t| t.owns(id)));
-        for id in minted.iter().filter(|id| id.node == self.config.node && !owned(id)) {
+        for id in minted.iter().filter(|id| id.node == self.config.node && !self.owns(id)) {
             out.push(Command::Ask(Request::Remove { id: id.clone() }));
         }
+    }
+
+    /// Whether a tap answers for an object of ours.
+    fn owns(&self, id: &Minted) -> bool {
+        self.calls.get(&id.session).is_some_and(|c| c.taps().iter().any(|t| t.owns(id)))
     }
 
     /// ARI is back: what broke meanwhile is captured anew, and what could not begin begins.

@@ -3,7 +3,8 @@
 //! What can go wrong: the call hangs up between any two requests, Asterisk's event comes before its reply, a reply never
 //! comes, an object dies by itself. Each object therefore has its own state, and a tap is closed only when each of them is
 //! known to be gone. An object whose creation is under way is never deleted before the reply: the deletion could overtake
-//! the creation and leave the object behind.
+//! the creation and leave the object behind. Where no reply came, as from a frozen Asterisk, that can happen all the same:
+//! such an object is deleted twice.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,6 +21,9 @@ const ATTACH_TIME_MAX: Duration = Duration::from_secs(5);
 const REMOVE_TRIES_MAX: u8 = 30;
 /// Between two tries of a deletion.
 const REMOVE_PAUSE: Duration = Duration::from_secs(1);
+/// How much later than a deletion that Asterisk answered it may execute a creation that we had given up before: its threads
+/// get their turns in any order, and those of Asterisk 16 wait up to 200 ms (issue #362).
+const LATE_CREATION_MAX: Duration = Duration::from_secs(5);
 
 /// An object of ours in Asterisk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,10 +35,12 @@ enum Object {
     Asked,
     /// It exists.
     There,
-    /// Its deletion is under way.
-    Removing { tries: u8 },
-    /// Its deletion failed and is tried again at this time.
-    RemoveLater { tries: u8, at: Timestamp },
+    /// No reply came: it exists, or does not, or will.
+    Unsure,
+    /// Its deletion is under way; of one that is `unsure`, another one follows.
+    Removing { tries: u8, unsure: bool },
+    /// Its deletion failed, or is not the last one, and is asked for at this time.
+    RemoveLater { tries: u8, unsure: bool, at: Timestamp },
     /// It does not exist any more, or never did.
     Gone,
 }
@@ -222,7 +228,8 @@ impl Tap {
             return TapStep::Quiet;
         }
         *self.object(what) = match outcome {
-            Outcome::Done { .. } | Outcome::Unknown(_) => Object::There,
+            Outcome::Done { .. } => Object::There,
+            Outcome::Unknown(_) => Object::Unsure,
             Outcome::Gone | Outcome::Refused(_) => Object::Gone,
         };
         if self.is_closing() {
@@ -303,22 +310,24 @@ impl Tap {
     /// The reply to a deletion.
     pub(crate) fn removed(&mut self, now: Timestamp, what: MintedWhat, outcome: &Outcome) {
         let object = self.object(what);
-        let Object::Removing { tries } = *object else { return };
+        let Object::Removing { tries, unsure } = *object else { return };
         *object = match outcome {
+            Outcome::Done { .. } | Outcome::Gone if unsure => {
+                Object::RemoveLater { tries: 0, unsure: false, at: now + LATE_CREATION_MAX }
+            }
             Outcome::Done { .. } | Outcome::Gone => Object::Gone,
             Outcome::Refused(_) | Outcome::Unknown(_) if tries >= REMOVE_TRIES_MAX => Object::Gone,
-            Outcome::Refused(_) | Outcome::Unknown(_) => Object::RemoveLater { tries, at: now + REMOVE_PAUSE },
+            Outcome::Refused(_) | Outcome::Unknown(_) => Object::RemoveLater { tries, unsure, at: now + REMOVE_PAUSE },
         };
     }
 
     /// The list of what exists, after ARI came back: a flowing tap with a missing object is broken.
     pub(crate) fn compare(&mut self, existing: &[Minted]) -> TapStep {
-        let missing = |tap: &Self, what| !existing.contains(&tap.minted(what));
-        let lost = MintedWhat::ALL.into_iter().any(|what| *self.object(what) == Object::There && missing(self, what));
+        let mut lost = false;
         for what in MintedWhat::ALL {
-            let waits = matches!(self.object(what), Object::There | Object::RemoveLater { .. });
-            if waits && missing(self, what) {
+            if *self.object(what) == Object::There && !existing.contains(&self.minted(what)) {
                 *self.object(what) = Object::Gone;
+                lost = true;
             }
         }
         if lost {
@@ -356,7 +365,7 @@ impl Tap {
         }
         self.phase = Phase::Closing;
         for what in MintedWhat::ALL {
-            if *self.object(what) == Object::There {
+            if matches!(self.object(what), Object::There | Object::Unsure) {
                 self.remove(what, out);
             }
         }
@@ -410,12 +419,13 @@ impl Tap {
     }
 
     fn remove(&mut self, what: MintedWhat, out: &mut Vec<Command>) {
-        let tries = match *self.object(what) {
-            Object::There => 0,
-            Object::RemoveLater { tries, .. } => tries,
+        let (tries, unsure) = match *self.object(what) {
+            Object::There => (0, false),
+            Object::Unsure => (0, true),
+            Object::RemoveLater { tries, unsure, .. } => (tries, unsure),
             Object::Absent | Object::Asked | Object::Removing { .. } | Object::Gone => return,
         };
-        *self.object(what) = Object::Removing { tries: tries + 1 };
+        *self.object(what) = Object::Removing { tries: tries + 1, unsure };
         out.push(Command::Ask(Request::Remove { id: self.minted(what) }));
     }
 

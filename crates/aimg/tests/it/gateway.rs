@@ -61,12 +61,22 @@ impl Gateway {
     /// Kills the worker with SIGKILL and returns when another one is linked to as many PBXs.
     #[track_caller]
     pub(crate) fn kill9_worker(&self, pbxs: usize) {
-        let ups = |log: &str| ["AMI is up", "ARI is up"].map(|up| log.matches(up).count());
-        let before = ups(&self.log());
+        let before = self.links_made();
         signal(self.worker(), "KILL");
-        eventually("another worker is linked", || {
-            let log = self.log();
-            if ups(&log).iter().zip(before).all(|(now, before)| *now >= before + pbxs) { Ok(()) } else { Err(log) }
+        self.wait_until_linked(before + pbxs);
+    }
+
+    /// How often it was linked to a PBX, by AMI and by ARI.
+    pub(crate) fn links_made(&self) -> usize {
+        let log = self.log();
+        ["AMI is up", "ARI is up"].map(|up| log.matches(up).count()).into_iter().min().unwrap_or(0)
+    }
+
+    /// Waits until it was linked so often, by AMI and by ARI.
+    #[track_caller]
+    pub(crate) fn wait_until_linked(&self, times: usize) {
+        eventually(&format!("it is linked for the {times}th time"), || {
+            if self.links_made() >= times { Ok(()) } else { Err(self.log()) }
         });
     }
 

@@ -13,9 +13,11 @@ mod stereo;
 mod waiting;
 mod wire;
 
+mod asterisk_ends;
 mod away;
 mod bad_input;
 mod doctor;
+mod frozen;
 mod killed;
 mod many_calls;
 mod rotten_spool;

@@ -175,10 +175,7 @@ fn play(acts: &[Act], choices: Vec<u16>, mode: TapMode) -> TestCaseResult {
             Act::Steps(n) => (0..*n).for_each(|_| {
                 w.step();
             }),
-            Act::Wait(ms) => {
-                w.now = w.now + Duration::from_millis(*ms);
-                w.give(aimg_session::Input::Tick);
-            }
+            Act::Wait(ms) => w.wait(Duration::from_millis(*ms)),
             Act::AriBlinks => w.ari_blinks(),
             Act::AmiBlinks => w.ami_blinks(),
             Act::Hangup(_) | Act::KillObject(_) => {}

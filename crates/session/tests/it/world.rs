@@ -58,6 +58,8 @@ pub(crate) struct World<C> {
     ari: VecDeque<Input>,
     loose: Vec<Input>,
     requests: Vec<Request>,
+    /// Creations that were given up without an answer and are executed all the same: Asterisk was frozen.
+    late: Vec<Request>,
     /// Captures that were begun and not ended.
     pub(crate) open: BTreeSet<(SessionId, u16)>,
     pub(crate) begun: Vec<(SessionRow, u16, bool)>,
@@ -85,6 +87,7 @@ impl<C: Choice> World<C> {
             ari: VecDeque::new(),
             loose: Vec::new(),
             requests: Vec::new(),
+            late: Vec::new(),
             open: BTreeSet::new(),
             begun: Vec::new(),
             expecting: BTreeSet::new(),
@@ -212,8 +215,9 @@ impl<C: Choice> World<C> {
     /// Lets one thing happen that is waiting to. False when nothing is.
     pub(crate) fn step(&mut self) -> bool {
         let mut ready: Vec<usize> = Vec::new();
+        let waiting = [&self.requests, &self.late].map(Vec::len);
         for (queue, waiting) in
-            [self.ami.len(), self.ari.len(), self.loose.len(), self.requests.len()].into_iter().enumerate()
+            [self.ami.len(), self.ari.len(), self.loose.len()].into_iter().chain(waiting).enumerate()
         {
             if waiting > 0 {
                 ready.push(queue);
@@ -229,10 +233,15 @@ impl<C: Choice> World<C> {
                 let at = self.choice.below(self.loose.len());
                 Some(self.loose.remove(at))
             }
-            _ => {
+            3 => {
                 let at = self.choice.below(self.requests.len());
                 let request = self.requests.remove(at);
                 self.serve(request);
+                None
+            }
+            _ => {
+                let request = self.late.remove(0);
+                let _ = self.execute_request(&request);
                 None
             }
         };
@@ -249,7 +258,11 @@ impl<C: Choice> World<C> {
             let (executed, lost) = (self.choice.below(2) == 0, self.choice.below(2) == 0);
             let outcome =
                 if executed || lost { Outcome::Unknown("time-out".into()) } else { Outcome::Refused("no".into()) };
-            if executed {
+            let creates =
+                matches!(request, Request::Bridge { .. } | Request::Snoop { .. } | Request::ExternalMedia { .. });
+            if executed && creates && self.choice.below(2) == 0 {
+                self.late.push(request.clone());
+            } else if executed {
                 let _ = self.execute_request(&request);
             }
             self.loose.push(Input::Reply { to: request, outcome });
@@ -298,6 +311,15 @@ impl<C: Choice> World<C> {
                 }
             }
         }
+    }
+
+    /// Time passes, and Asterisk is frozen for none of it.
+    pub(crate) fn wait(&mut self, time: Duration) {
+        for request in std::mem::take(&mut self.late) {
+            let _ = self.execute_request(&request);
+        }
+        self.now = self.now + time;
+        self.give(Input::Tick);
     }
 
     /// Everything that waits happens; deadlines pass while they are at most `ahead` away.
