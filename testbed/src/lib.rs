@@ -5,6 +5,8 @@
 //! [`Speech`] into the call, and a [`Capture`] is what the loopback interface says was sent. Everything started here ends
 //! with its handle, or with the process that holds it, however that dies; nothing stays mounted.
 //!
+//! A [`Postgres`] is a server of its own likewise.
+//!
 //! The gateway is not known here: tests start it themselves and give it an [`Access`]. Only the [`demo`] runs it, as a
 //! program.
 
@@ -18,6 +20,7 @@ mod error;
 mod guarded;
 mod pcap;
 mod ports;
+pub mod postgres;
 mod privilege;
 mod root;
 mod scenario;
@@ -31,6 +34,7 @@ pub use capture::{Capture, Captured};
 pub use error::Error;
 pub use pcap::{Packet, packets};
 pub use ports::PortBlock;
+pub use postgres::Postgres;
 pub use root::{Root, Version};
 pub use scenario::{Callee, Caller, Context};
 pub use sipp::{Outcome, Sipp};
