@@ -49,8 +49,17 @@ impl Postgres {
         let mut postgres = Self { server: None, programs, dir, ports };
         let data = postgres.data();
         run(&mut command(postgres.as_server_user("initdb", |program| {
-            vec![program, "-D".into(), data, "-U".into(), SUPERUSER.into(), "--auth=trust".into(), "--no-sync".into(),
-                "--encoding=UTF8".into(), "--locale=C.UTF-8".into()]
+            vec![
+                program,
+                "-D".into(),
+                data,
+                "-U".into(),
+                SUPERUSER.into(),
+                "--auth=trust".into(),
+                "--no-sync".into(),
+                "--encoding=UTF8".into(),
+                "--locale=C.UTF-8".into(),
+            ]
         })))?;
         postgres.resume()?;
         postgres.sql("postgres", &format!("CREATE ROLE {PROGRAM_USER} LOGIN"))?;

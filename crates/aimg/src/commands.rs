@@ -10,7 +10,7 @@ mod session;
 mod tenant;
 mod worker;
 
-use aimg_store::Store;
+use aimg_store::{Place, Store};
 
 pub(crate) use serve::WorkerEnded;
 
@@ -40,10 +40,17 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
 /// The store, made or migrated where needed.
 async fn open_store(settings: &Settings) -> anyhow::Result<Store> {
     let key = aimg_store::data_key(settings.secret_key.as_ref(), &settings.key_file())?;
-    Ok(Store::open(aimg_store::Config::new(&settings.database_path), key).await?)
+    Ok(Store::open(store_config(settings), key).await?)
 }
 
 /// The store as it is, for looking only.
 async fn read_store(settings: &Settings) -> anyhow::Result<Store> {
-    Ok(Store::open_read_only(aimg_store::Config::new(&settings.database_path)).await?)
+    Ok(Store::open_read_only(store_config(settings)).await?)
+}
+
+fn store_config(settings: &Settings) -> aimg_store::Config {
+    match &settings.database {
+        Place::Sqlite(path) => aimg_store::Config::sqlite(path),
+        Place::Postgres(place) => aimg_store::Config::postgres(place.clone()),
+    }
 }

@@ -82,9 +82,13 @@ fn of_store(error: &Store) -> u8 {
         Store::NewerDatabase { .. } => NEWER,
         Store::NotFound { .. } | Store::NoDatabase { .. } => NO_SUCH_THING,
         Store::NotWritable { .. } | Store::ReadOnly => CANNOT_CREATE,
-        Store::Busy | Store::DiskFull => TRY_AGAIN,
+        Store::Busy | Store::DiskFull | Store::Away { .. } => TRY_AGAIN,
         Store::BadName(_) | Store::Conflict { .. } | Store::EmptyKey { .. } => USAGE,
-        Store::KeyFileOpen { .. } | Store::NoKey | Store::Secret(_) | Store::OperatorOnly { .. } => REFUSED,
+        Store::Denied { .. }
+        | Store::KeyFileOpen { .. }
+        | Store::NoKey
+        | Store::Secret(_)
+        | Store::OperatorOnly { .. } => REFUSED,
         Store::NotADatabase { .. } | Store::Damaged { .. } | Store::OlderDatabase { .. } => DATA,
         _ => IO,
     }

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use aimg_core::NodeId;
+use aimg_store::{Place, PostgresPlace};
 use secrecy::SecretString;
 
 pub(crate) use error::SettingsError;
@@ -67,8 +68,8 @@ pub(crate) struct Settings {
     pub(crate) secret_key: Option<SecretString>,
     /// The directory of all that the gateway keeps.
     pub(crate) data_dir: PathBuf,
-    /// The SQLite file.
-    pub(crate) database_path: PathBuf,
+    /// The database.
+    pub(crate) database: Place,
     /// The directory of what is being captured.
     pub(crate) spool_dir: PathBuf,
     /// The directory of finished recordings.
@@ -98,9 +99,10 @@ impl Settings {
         let debug = reader.read(&table::DEBUG);
         // Checked and shown; there is no HTTP service yet that could look at it.
         reader.read(&table::ALLOWED_HOSTS);
-        read_postgres(&mut reader);
+        let postgres = read_postgres(&mut reader);
         let data_dir = reader.read(&table::DATA_DIR);
-        let database_path = reader.read_or(&table::DATABASE_PATH, data_dir.join("aimg.db").display());
+        let sqlite = reader.read_or(&table::DATABASE_PATH, data_dir.join("aimg.db").display());
+        let database = postgres.map_or(Place::Sqlite(sqlite), Place::Postgres);
         let spool_dir = reader.read_or(&table::SPOOL_DIR, data_dir.join("spool").display());
         let recordings_dir = reader.read_or(&table::RECORDINGS_DIR, data_dir.join("recordings").display());
         let node = reader.read(&table::NODE);
@@ -116,7 +118,7 @@ impl Settings {
         Ok(Self {
             secret_key,
             data_dir,
-            database_path,
+            database,
             spool_dir,
             recordings_dir,
             node,
@@ -144,16 +146,14 @@ impl Settings {
     }
 }
 
-/// The settings of PostgreSQL are known and shown; a database name is refused until there is a use for it.
-fn read_postgres(reader: &mut Reader) {
+/// The PostgreSQL database, if one is named. DATABASE_URL says all, and wins over the names of the parts.
+fn read_postgres(reader: &mut Reader) -> Option<PostgresPlace> {
+    let url = reader.read(&table::DATABASE_URL);
     let name = reader.read(&table::DATABASE_NAME);
-    for unused in [&table::DATABASE_USER, &table::DATABASE_PASSWORD, &table::DATABASE_HOST, &table::DATABASE_PORT] {
-        reader.read(unused);
-    }
-    if !name.is_empty() {
-        let why = "the name of a PostgreSQL database, and PostgreSQL is not supported yet; remove it to use SQLite";
-        reader.reject(&table::DATABASE_NAME, why);
-    }
+    let (user, password) = (reader.read(&table::DATABASE_USER), reader.read(&table::DATABASE_PASSWORD));
+    let (host, port) = (reader.read(&table::DATABASE_HOST), reader.read(&table::DATABASE_PORT));
+    let parts = || PostgresPlace::from_parts(&host, port, user.as_deref(), password.as_ref(), &name);
+    url.or_else(|| (!name.is_empty()).then(parts))
 }
 
 fn read_media(reader: &mut Reader) -> MediaSettings {

@@ -8,7 +8,7 @@ use aimg_store::{NewPbx, Store};
 pub(crate) const OPERATOR: TenantScope = TenantScope::Operator;
 
 pub(crate) async fn store(dir: &Path) -> (Store, SessionRow) {
-    let store = Store::open(aimg_store::Config::new(dir.join("aimg.db")), DataKey::derive(b"key")).await.unwrap();
+    let store = Store::open(aimg_store::Config::sqlite(dir.join("aimg.db")), DataKey::derive(b"key")).await.unwrap();
     let tenant = store.add_tenant(OPERATOR, "acme", "all".into()).await.unwrap();
     let pbx = NewPbx {
         tenant: tenant.id,

@@ -184,8 +184,8 @@ mod tests {
         let (store, row) = store(dir.path()).await;
         drop(store);
         let config = aimg_store::Config {
-            busy_timeout: Duration::from_millis(50),
-            ..aimg_store::Config::new(dir.path().join("aimg.db"))
+            patience: Duration::from_millis(50),
+            ..aimg_store::Config::sqlite(dir.path().join("aimg.db"))
         };
         let store = Store::open(config, DataKey::derive(b"key")).await.unwrap();
         let other = format!("sqlite://{}", dir.path().join("aimg.db").display());

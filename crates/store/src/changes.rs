@@ -9,7 +9,7 @@ use sea_orm::{ActiveValue, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Int
 use crate::entity::{call_event, call_leg, call_session, recording};
 use crate::error::{Error, Result};
 use crate::recordings::RecordingRow;
-use crate::scope::{TenantRows, scoped_update};
+use crate::scope::{Rows, TenantRows};
 use crate::store::Store;
 
 /// One thing to be written about a call. A session comes before what belongs to it.
@@ -117,15 +117,16 @@ impl Store {
         if changes.is_empty() {
             return Ok(());
         }
-        let transaction = self.begin_write().await?;
+        let rows = self.write(scope).await?;
         for change in changes {
-            write(&transaction, change).await?;
+            write(&rows, change).await?;
         }
-        Ok(transaction.commit().await?)
+        rows.commit().await
     }
 }
 
-async fn write(db: &impl ConnectionTrait, change: &Change) -> Result<()> {
+async fn write(rows: &Rows, change: &Change) -> Result<()> {
+    let db = rows.db();
     let written = match change {
         Change::Session(row) => {
             let fields = SESSION_FIELDS;
@@ -140,7 +141,7 @@ async fn write(db: &impl ConnectionTrait, change: &Change) -> Result<()> {
             let key = [recording::Column::SessionId, recording::Column::Part];
             upsert::<recording::Entity>(db, row.into(), row.tenant, key, RECORDING_FIELDS).await
         }
-        Change::Live { tenant, session, ledgers } => write_live(db, *tenant, *session, ledgers).await,
+        Change::Live { tenant, session, ledgers } => write_live(rows, *tenant, *session, ledgers).await,
         Change::Event(event) => insert_once(db, event).await,
     };
     match written {
@@ -181,15 +182,16 @@ where
 }
 
 async fn write_live(
-    db: &impl ConnectionTrait,
+    rows: &Rows,
     tenant: TenantId,
     session: SessionId,
     ledgers: &serde_json::Value,
 ) -> Result<Written, DbErr> {
-    let update = scoped_update::<call_session::Entity>(TenantScope::Tenant(tenant))
+    let update = rows
+        .update_as::<call_session::Entity>(TenantScope::Tenant(tenant))
         .col_expr(call_session::Column::Live, Expr::value(ledgers.clone()))
         .filter(call_session::Column::Id.eq(session.as_uuid()));
-    update.exec(db).await.map(|done| Written::from_rows(done.rows_affected))
+    update.exec(rows.db()).await.map(|done| Written::from_rows(done.rows_affected))
 }
 
 /// Inserts the event unless it is there.

@@ -14,37 +14,53 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// Migrations were applied that this program does not know.
     #[error(
-        "{path} was written by a newer aimg (unknown migrations: {unknown}); run that version, or restore the backup made before the upgrade"
+        "{place} was written by a newer aimg (unknown migrations: {unknown}); run that version, or restore the backup made before the upgrade"
     )]
     NewerDatabase {
-        /// The database file.
-        path: PathBuf,
+        /// The database.
+        place: String,
         /// The migrations' names, comma-separated.
         unknown: String,
     },
     /// Migrations of this program have not been applied.
-    #[error("{path} was written by an older aimg ({pending} migrations to apply); run `aimg migrate`")]
+    #[error("{place} was written by an older aimg ({pending} migrations to apply); run `aimg migrate`")]
     OlderDatabase {
-        /// The database file.
-        path: PathBuf,
+        /// The database.
+        place: String,
         /// How many migrations are to be applied.
         pending: usize,
     },
     /// There is no database file.
-    #[error("there is no database at {path}; `aimg serve` and `aimg migrate` make it, or set AIMG_DATABASE_PATH")]
+    #[error(
+        "there is no database at {place}; `aimg serve` and `aimg migrate` make a file, `createdb` a PostgreSQL database; or set AIMG_DATABASE_PATH or DATABASE_URL"
+    )]
     NoDatabase {
-        /// The database file.
-        path: PathBuf,
+        /// The database.
+        place: String,
     },
     /// The file is something else.
-    #[error("{path} is not a database of aimg; set AIMG_DATABASE_PATH to another file")]
+    #[error("{place} is not a database of aimg; set AIMG_DATABASE_PATH or DATABASE_URL to another one")]
     NotADatabase {
-        /// The file.
-        path: PathBuf,
+        /// What it is instead of one.
+        place: String,
     },
     /// Another program holds the database, for longer than we wait.
     #[error("the database is locked by another program; try again, or end what holds it")]
     Busy,
+    /// The PostgreSQL server cannot be reached, or gives no connection.
+    #[error("the database server is away: {reason}; see that PostgreSQL runs and is reached with DATABASE_URL")]
+    Away {
+        /// What the connection met.
+        reason: String,
+    },
+    /// The PostgreSQL server does not let us in.
+    #[error("{place} does not let us in: {source}; check the user, the password and pg_hba.conf")]
+    Denied {
+        /// The database and the user.
+        place: String,
+        /// What the server says.
+        source: sqlx::Error,
+    },
     /// The file or its directory cannot be written.
     #[error("{path} cannot be written; make it writable for the user that runs aimg, or set AIMG_DATA_DIR")]
     NotWritable {
@@ -138,14 +154,16 @@ mod code {
 
 impl From<DbErr> for Error {
     fn from(e: DbErr) -> Self {
+        // Every connection is in use, or none could be made: this is not said.
         if matches!(e, DbErr::ConnectionAcquire(_)) {
-            return Self::Busy;
+            return Self::Away { reason: "no connection became free in time".to_owned() };
         }
         match sqlite_code(&e) {
             Some(code::BUSY | code::LOCKED) => Self::Busy,
             Some(code::READONLY) => Self::ReadOnly,
             Some(code::FULL) => Self::DiskFull,
-            _ => Self::Db(e),
+            Some(_) => Self::Db(e),
+            None => sqlx_error(&e).and_then(Self::from_postgres).unwrap_or(Self::Db(e)),
         }
     }
 }
@@ -161,6 +179,12 @@ impl Error {
         match e.sql_err() {
             Some(SqlErr::UniqueConstraintViolation(_)) => Self::Conflict { what, id: id.to_string() },
             Some(SqlErr::ForeignKeyConstraintViolation(_)) => Self::not_found(what, id),
+            // PostgreSQL's wall between tenants: "new row violates row-level security policy".
+            _ if sqlx_error(&e)
+                .is_some_and(|e| e.as_database_error().and_then(|e| e.code()).as_deref() == Some("42501")) =>
+            {
+                Self::not_found(what, id)
+            }
             _ => e.into(),
         }
     }
@@ -168,7 +192,7 @@ impl Error {
     /// A failed first look into the file at `path`.
     pub(crate) fn from_first_read(e: DbErr, path: &Path) -> Self {
         match sqlite_code(&e) {
-            Some(code::NOTADB) => Self::NotADatabase { path: path.to_owned() },
+            Some(code::NOTADB) => Self::NotADatabase { place: path.display().to_string() },
             Some(code::READONLY) => Self::NotWritable { path: path.to_owned(), source: None },
             _ => e.into(),
         }
@@ -191,14 +215,19 @@ impl Error {
     }
 }
 
+/// What the driver says behind SeaORM's error.
+fn sqlx_error(e: &DbErr) -> Option<&sqlx::Error> {
+    match e {
+        DbErr::Conn(RuntimeErr::SqlxError(e))
+        | DbErr::Exec(RuntimeErr::SqlxError(e))
+        | DbErr::Query(RuntimeErr::SqlxError(e)) => Some(e),
+        _ => None,
+    }
+}
+
 /// The primary result code behind an error of SQLite; the extended code carries it in its low byte.
 fn sqlite_code(e: &DbErr) -> Option<u32> {
-    let (DbErr::Conn(RuntimeErr::SqlxError(e))
-    | DbErr::Exec(RuntimeErr::SqlxError(e))
-    | DbErr::Query(RuntimeErr::SqlxError(e))) = e
-    else {
-        return None;
-    };
-    let extended: u32 = e.as_database_error()?.code()?.parse().ok()?;
+    let reported = sqlx_error(e)?.as_database_error()?.try_downcast_ref::<sqlx::sqlite::SqliteError>()?;
+    let extended: u32 = sqlx::error::DatabaseError::code(reported)?.parse().ok()?;
     Some(extended & 0xff)
 }

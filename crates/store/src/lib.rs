@@ -1,6 +1,6 @@
 //! What outlives the process: tenants, their PBXs, and the sessions, legs, events and recordings of their calls.
 //!
-//! One SQLite file. Every function that reaches a tenant's rows takes a [`TenantScope`](aimg_core::TenantScope) or rows
+//! A SQLite file, or a PostgreSQL database. Every function that reaches a tenant's rows takes a [`TenantScope`](aimg_core::TenantScope) or rows
 //! that name their tenant; a row out of reach is [`Error::NotFound`], the same as a row that does not exist.
 //!
 //! Left to others: what a call is and how its state changes (`session`), when rows are written and what happens while the
@@ -13,6 +13,8 @@ mod key;
 mod migration;
 mod name;
 mod pbxs;
+mod place;
+mod postgres;
 mod recordings;
 mod scope;
 mod sessions;
@@ -25,6 +27,8 @@ pub use error::{Error, Result};
 pub use key::data_key;
 pub use migration::MigrationState;
 pub use pbxs::{NewPbx, Pbx, PbxSecrets};
+pub use place::Place;
+pub use postgres::PostgresPlace;
 pub use recordings::RecordingRow;
 pub use sessions::{SESSIONS_LIMIT_MAX, SessionDetail, SessionFilter, StoredSession};
 pub use store::{Config, Store};

@@ -1,15 +1,14 @@
 //! The versions of the schema. A migration that was released is never changed; a new one is added.
 
 mod m0001_first;
+mod m0003_walls;
 
-use std::path::Path;
-
-use sea_orm::{ConnectionTrait, DatabaseConnection, EntityTrait, IntoDatabaseExecutor};
-use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager, seaql_migrations};
+use sea_orm::{ConnectionTrait, DatabaseConnection, EntityTrait, IntoDatabaseExecutor, Statement};
+use sea_orm_migration::{MigrationTrait, MigratorTrait, seaql_migrations};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::sqlite;
+use crate::place::Place;
 use crate::store::Config;
 
 /// The table in which SeaORM notes what it applied.
@@ -28,19 +27,18 @@ struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_first::Migration)]
+        vec![Box::new(m0001_first::Migration), Box::new(m0003_walls::Migration)]
     }
 }
 
 /// Applies what is missing, in one transaction.
 pub(crate) async fn migrate(db: &DatabaseConnection, config: &Config) -> Result<Vec<String>> {
     // The refusal of a newer database comes before anything is written.
-    status(db, &config.path).await?;
-    sqlite::enable_wal(db, config).await?;
-    let transaction = sqlite::begin_write(db).await?;
+    status(db, &config.place).await?;
+    let transaction = config.place.begin_migration(db, config).await?;
     // Another program may have been faster: what counts is seen under the write lock.
     let pending: Vec<String> =
-        status(&transaction, &config.path).await?.into_iter().filter(|m| !m.applied).map(|m| m.name).collect();
+        status(&transaction, &config.place).await?.into_iter().filter(|m| !m.applied).map(|m| m.name).collect();
     if !pending.is_empty() {
         Migrator::up(&transaction, None).await?;
     }
@@ -49,32 +47,47 @@ pub(crate) async fn migrate(db: &DatabaseConnection, config: &Config) -> Result<
 }
 
 /// The migrations of this program in their order; changes nothing.
-pub(crate) async fn status<'c, C>(db: &'c C, path: &Path) -> Result<Vec<MigrationState>>
+pub(crate) async fn status<'c, C>(db: &'c C, place: &Place) -> Result<Vec<MigrationState>>
 where
     C: ConnectionTrait,
     &'c C: IntoDatabaseExecutor<'c>,
 {
-    let applied = applied_names(db, path).await?;
+    let applied = applied_names(db, place).await?;
     let known: Vec<String> = Migrator::migrations().iter().map(|m| m.name().to_owned()).collect();
     let unknown: Vec<&str> = applied.iter().filter(|name| !known.contains(name)).map(String::as_str).collect();
     if !unknown.is_empty() {
-        return Err(Error::NewerDatabase { path: path.to_owned(), unknown: unknown.join(", ") });
+        return Err(Error::NewerDatabase { place: place.to_string(), unknown: unknown.join(", ") });
     }
     Ok(known.into_iter().map(|name| MigrationState { applied: applied.contains(&name), name }).collect())
 }
 
 #[expect(clippy::disallowed_methods, reason = "migrations belong to no tenant")]
-async fn applied_names<'c, C>(db: &'c C, path: &Path) -> Result<Vec<String>>
+async fn applied_names<'c, C>(db: &'c C, place: &Place) -> Result<Vec<String>>
 where
     C: ConnectionTrait,
     &'c C: IntoDatabaseExecutor<'c>,
 {
-    if sqlite::is_empty(db, path).await? {
+    let tables = table_names(db, place).await?;
+    if tables.is_empty() {
         return Ok(Vec::new());
     }
-    if !SchemaManager::new(db).has_table(MIGRATIONS_TABLE).await? {
-        return Err(Error::NotADatabase { path: path.to_owned() });
+    if !tables.iter().any(|name| name == MIGRATIONS_TABLE) {
+        return Err(Error::NotADatabase { place: place.to_string() });
     }
     let rows = seaql_migrations::Entity::find().all(db).await?;
     Ok(rows.into_iter().map(|row| row.version).collect())
+}
+
+/// The tables that are there: none in a database that was just made. It is the first look into a file that may be anything.
+async fn table_names(db: &impl ConnectionTrait, place: &Place) -> Result<Vec<String>> {
+    let query = match place {
+        Place::Sqlite(_) => "SELECT name FROM sqlite_master WHERE type = 'table'",
+        Place::Postgres(_) => "SELECT tablename::text AS name FROM pg_tables WHERE schemaname = current_schema()",
+    };
+    let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), query)).await;
+    let rows = rows.map_err(|e| match place {
+        Place::Sqlite(path) => Error::from_first_read(e, path),
+        Place::Postgres(_) => e.into(),
+    })?;
+    rows.iter().map(|row| Ok(row.try_get("", "name")?)).collect()
 }

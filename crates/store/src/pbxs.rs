@@ -12,7 +12,6 @@ use uuid::Uuid;
 use crate::entity::pbx;
 use crate::error::{Error, Result};
 use crate::name;
-use crate::scope::{scoped, scoped_update};
 use crate::store::{Store, now};
 
 const WHAT: &str = "PBX";
@@ -94,22 +93,25 @@ impl Store {
         name::check(&new.name)?;
         let (id, name) = (PbxId::from_uuid(Uuid::now_v7()), new.name.clone());
         let row = new.seal(id, self.key()?);
+        let rows = self.write(scope).await?;
         row.clone()
             .into_active_model()
-            .insert(self.db())
+            .insert(rows.db())
             .await
             // The only parent of a PBX is its tenant.
             .map_err(|e| match Error::from_write(e, WHAT, name) {
                 Error::NotFound { .. } => Error::not_found("tenant", TenantId::from_uuid(row.tenant_id)),
                 other => other,
             })?;
+        rows.commit().await?;
         row.try_into()
     }
 
     /// The PBXs in reach, by name.
     pub async fn pbxs(&self, scope: TenantScope) -> Result<Vec<Pbx>> {
-        let rows = scoped::<pbx::Entity>(scope).order_by_asc(pbx::Column::Name).all(self.db()).await?;
-        rows.into_iter().map(Pbx::try_from).collect()
+        let rows = self.read(scope).await?;
+        let found = rows.select::<pbx::Entity>().order_by_asc(pbx::Column::Name).all(rows.db()).await?;
+        found.into_iter().map(Pbx::try_from).collect()
     }
 
     /// The PBX with this id.
@@ -119,8 +121,9 @@ impl Store {
 
     /// The PBX of this name.
     pub async fn pbx_by_name(&self, scope: TenantScope, name: &str) -> Result<Pbx> {
-        let query = scoped::<pbx::Entity>(scope).filter(pbx::Column::Name.eq(name));
-        query.one(self.db()).await?.ok_or_else(|| Error::not_found(WHAT, name))?.try_into()
+        let rows = self.read(scope).await?;
+        let query = rows.select::<pbx::Entity>().filter(pbx::Column::Name.eq(name));
+        query.one(rows.db()).await?.ok_or_else(|| Error::not_found(WHAT, name))?.try_into()
     }
 
     /// The secrets of a PBX, opened.
@@ -136,18 +139,21 @@ impl Store {
 
     /// Enables or disables a PBX: whether we connect to it.
     pub async fn set_pbx_enabled(&self, scope: TenantScope, id: PbxId, enabled: bool) -> Result<()> {
-        let update = scoped_update::<pbx::Entity>(scope)
+        let rows = self.write(scope).await?;
+        let update = rows
+            .update::<pbx::Entity>()
             .col_expr(pbx::Column::Enabled, Expr::value(enabled))
             .filter(pbx::Column::Id.eq(id.as_uuid()));
-        match update.exec(self.db()).await?.rows_affected {
+        match update.exec(rows.db()).await?.rows_affected {
             0 => Err(Error::not_found(WHAT, id)),
-            _ => Ok(()),
+            _ => rows.commit().await,
         }
     }
 
     async fn pbx_row(&self, scope: TenantScope, id: PbxId) -> Result<pbx::Model> {
-        let query = scoped::<pbx::Entity>(scope).filter(pbx::Column::Id.eq(id.as_uuid()));
-        query.one(self.db()).await?.ok_or_else(|| Error::not_found(WHAT, id))
+        let rows = self.read(scope).await?;
+        let query = rows.select::<pbx::Entity>().filter(pbx::Column::Id.eq(id.as_uuid()));
+        query.one(rows.db()).await?.ok_or_else(|| Error::not_found(WHAT, id))
     }
 }
 

@@ -1,12 +1,12 @@
 //! Recordings: where the file of each part of a session's capture is, and the certificate that says how complete it is.
 
 use aimg_core::{SessionId, TenantId, TenantScope, Timestamp};
-use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::Serialize;
 
 use crate::entity::recording;
 use crate::error::{Error, Result};
-use crate::scope::scoped;
+use crate::scope::Rows;
 use crate::store::Store;
 
 /// The recording of one part of a session's capture.
@@ -35,17 +35,20 @@ pub struct RecordingRow {
 impl Store {
     /// The newest recordings in reach, at most `limit`.
     pub async fn recordings(&self, scope: TenantScope, limit: u64) -> Result<Vec<RecordingRow>> {
-        let query = scoped::<recording::Entity>(scope).order_by_desc(recording::Column::CreatedAt).limit(limit);
-        query.all(self.db()).await?.into_iter().map(RecordingRow::try_from).collect()
+        let rows = self.read(scope).await?;
+        let query = rows.select::<recording::Entity>().order_by_desc(recording::Column::CreatedAt).limit(limit);
+        query.all(rows.db()).await?.into_iter().map(RecordingRow::try_from).collect()
     }
 
     /// The recording of one part of a session.
     pub async fn recording(&self, scope: TenantScope, session: SessionId, part: u16) -> Result<RecordingRow> {
-        let query = scoped::<recording::Entity>(scope)
+        let rows = self.read(scope).await?;
+        let query = rows
+            .select::<recording::Entity>()
             .filter(recording::Column::SessionId.eq(session.as_uuid()))
             .filter(recording::Column::Part.eq(i32::from(part)));
         query
-            .one(self.db())
+            .one(rows.db())
             .await?
             .ok_or_else(|| Error::not_found("recording", format!("{session}.{part}")))?
             .try_into()
@@ -53,15 +56,12 @@ impl Store {
 }
 
 /// The recordings of a session, by part.
-pub(crate) async fn of_session(
-    db: &impl ConnectionTrait,
-    scope: TenantScope,
-    session: SessionId,
-) -> Result<Vec<RecordingRow>> {
-    let query = scoped::<recording::Entity>(scope)
+pub(crate) async fn of_session(rows: &Rows, session: SessionId) -> Result<Vec<RecordingRow>> {
+    let query = rows
+        .select::<recording::Entity>()
         .filter(recording::Column::SessionId.eq(session.as_uuid()))
         .order_by_asc(recording::Column::Part);
-    query.all(db).await?.into_iter().map(RecordingRow::try_from).collect()
+    query.all(rows.db()).await?.into_iter().map(RecordingRow::try_from).collect()
 }
 
 impl From<&RecordingRow> for recording::Model {

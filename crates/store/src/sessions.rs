@@ -5,13 +5,13 @@
 use aimg_core::{
     CallEvent, CallState, LegRow, NodeId, PbxId, SessionId, SessionRow, TenantId, TenantScope, Timestamp, Uniqueid,
 };
-use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect, Select, TransactionTrait};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use serde::Serialize;
 
 use crate::entity::{call_event, call_leg, call_session};
 use crate::error::{Error, Result};
 use crate::recordings::{self, RecordingRow};
-use crate::scope::scoped;
+use crate::scope::Rows;
 use crate::store::Store;
 
 /// The most sessions that one list gives.
@@ -52,7 +52,8 @@ pub struct SessionDetail {
 impl Store {
     /// The sessions in reach, newest first.
     pub async fn sessions(&self, scope: TenantScope, filter: SessionFilter) -> Result<Vec<StoredSession>> {
-        let mut query = scoped::<call_session::Entity>(scope);
+        let rows = self.read(scope).await?;
+        let mut query = rows.select::<call_session::Entity>();
         if filter.active {
             query = unfinished(query);
         }
@@ -60,32 +61,34 @@ impl Store {
             .order_by_desc(call_session::Column::StartedAt)
             .order_by_desc(call_session::Column::Id)
             .limit(filter.limit.min(SESSIONS_LIMIT_MAX));
-        query.all(self.db()).await?.into_iter().map(StoredSession::try_from).collect()
+        query.all(rows.db()).await?.into_iter().map(StoredSession::try_from).collect()
     }
 
     /// One session with all that belongs to it, as it was at one moment.
     pub async fn session(&self, scope: TenantScope, id: SessionId) -> Result<SessionDetail> {
-        let snapshot = self.db().begin().await?;
-        let session = scoped::<call_session::Entity>(scope)
+        let rows = self.read(scope).await?;
+        let session = rows
+            .select::<call_session::Entity>()
             .filter(call_session::Column::Id.eq(id.as_uuid()))
-            .one(&snapshot)
+            .one(rows.db())
             .await?
             .ok_or_else(|| Error::not_found("session", id))?;
         let session = StoredSession::try_from(session)?;
         Ok(SessionDetail {
-            legs: legs(&snapshot, scope, id).await?,
-            events: events(&snapshot, scope, &session.row).await?,
-            recordings: recordings::of_session(&snapshot, scope, id).await?,
+            legs: legs(&rows, id).await?,
+            events: events(&rows, &session.row).await?,
+            recordings: recordings::of_session(&rows, id).await?,
             session,
         })
     }
 
     /// The sessions of `node` that are not over, oldest first: after a restart they are adopted, or ended.
     pub async fn unfinished(&self, scope: TenantScope, node: &NodeId) -> Result<Vec<SessionRow>> {
-        let query = unfinished(scoped::<call_session::Entity>(scope))
+        let rows = self.read(scope).await?;
+        let query = unfinished(rows.select::<call_session::Entity>())
             .filter(call_session::Column::Node.eq(node.as_str()))
             .order_by_asc(call_session::Column::StartedAt);
-        query.all(self.db()).await?.into_iter().map(|row| Ok(StoredSession::try_from(row)?.row)).collect()
+        query.all(rows.db()).await?.into_iter().map(|row| Ok(StoredSession::try_from(row)?.row)).collect()
     }
 }
 
@@ -94,16 +97,18 @@ fn unfinished(query: Select<call_session::Entity>) -> Select<call_session::Entit
     query.filter(call_session::Column::State.is_not_in(over))
 }
 
-async fn legs(db: &impl ConnectionTrait, scope: TenantScope, session: SessionId) -> Result<Vec<LegRow>> {
-    let query = scoped::<call_leg::Entity>(scope)
+async fn legs(rows: &Rows, session: SessionId) -> Result<Vec<LegRow>> {
+    let query = rows
+        .select::<call_leg::Entity>()
         .filter(call_leg::Column::SessionId.eq(session.as_uuid()))
         .order_by_asc(call_leg::Column::JoinedAt)
         .order_by_asc(call_leg::Column::Uniqueid);
-    query.all(db).await?.into_iter().map(LegRow::try_from).collect()
+    query.all(rows.db()).await?.into_iter().map(LegRow::try_from).collect()
 }
 
-async fn events(db: &impl ConnectionTrait, scope: TenantScope, session: &SessionRow) -> Result<Vec<CallEvent>> {
-    let query = scoped::<call_event::Entity>(scope)
+async fn events(rows: &Rows, session: &SessionRow) -> Result<Vec<CallEvent>> {
+    let query = rows
+        .select::<call_event::Entity>()
         .filter(call_event::Column::SessionId.eq(session.id.as_uuid()))
         .order_by_asc(call_event::Column::At)
         .order_by_asc(call_event::Column::Id);
@@ -116,7 +121,7 @@ async fn events(db: &impl ConnectionTrait, scope: TenantScope, session: &Session
             kind: serde_json::from_str(&row.data).map_err(|_| Error::damaged("event", row.id, &row.data))?,
         })
     };
-    query.all(db).await?.into_iter().map(event).collect()
+    query.all(rows.db()).await?.into_iter().map(event).collect()
 }
 
 impl From<&SessionRow> for call_session::Model {

@@ -7,25 +7,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::sqlx::ConnectOptions;
-use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr, SqliteTransactionMode,
-    SqlxSqliteConnector, Statement, TransactionOptions, TransactionTrait,
+    SqlxSqliteConnector, TransactionOptions, TransactionTrait,
 };
+use sqlx::ConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::error::{Error, Result};
+use crate::place::Access;
 use crate::store::Config;
 
 /// The pause before the switch to WAL is tried again.
 const WAL_RETRY: Duration = Duration::from_millis(10);
-
-/// How a database file is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
-    Read,
-    Write,
-}
 
 /// Makes `dir` and the directories above it; others get no access.
 pub(crate) fn make_dir(dir: &Path) -> Result<()> {
@@ -50,42 +44,36 @@ pub(crate) fn make_file(path: &Path) -> Result<()> {
 }
 
 /// Opens the file with a pool of connections.
-pub(crate) async fn connect(config: &Config, access: Access) -> Result<DatabaseConnection> {
+pub(crate) async fn connect(path: &Path, config: &Config, access: Access) -> Result<DatabaseConnection> {
     let options = SqliteConnectOptions::new()
-        .filename(&config.path)
+        .filename(path)
         .create_if_missing(false)
         .read_only(access == Access::Read)
         .foreign_keys(true)
         .synchronous(SqliteSynchronous::Normal)
-        .busy_timeout(config.busy_timeout)
+        .busy_timeout(config.patience)
         // Statements are not logged: their slow-log line would be the only place outside of the tables that knows of calls.
         .disable_statement_logging();
     let pool = SqlitePoolOptions::new()
         .max_connections(config.connections_max)
-        .acquire_timeout(config.busy_timeout * 2)
+        .acquire_timeout(config.patience * 2)
         .test_before_acquire(false)
         .connect_with(options)
         .await
         .map_err(|e| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(e))))
-        .map_err(|e| Error::from_first_read(e, &config.path))?;
+        .map_err(|e| Error::from_first_read(e, path))?;
     Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
-}
-
-/// Whether the file holds no table at all: one that was just made.
-pub(crate) async fn is_empty(db: &impl ConnectionTrait, path: &Path) -> Result<bool> {
-    let statement = Statement::from_string(db.get_database_backend(), "SELECT name FROM sqlite_master LIMIT 1");
-    Ok(db.query_one_raw(statement).await.map_err(|e| Error::from_first_read(e, path))?.is_none())
 }
 
 /// Switches the file to write-ahead logging, which lets readers read while one writes. The mode stays with the file.
 ///
 /// SQLite does not wait for other connections here, so the wait is ours.
-pub(crate) async fn enable_wal(db: &DatabaseConnection, config: &Config) -> Result<()> {
-    let deadline = tokio::time::Instant::now() + config.busy_timeout;
+pub(crate) async fn enable_wal(db: &DatabaseConnection, path: &Path, patience: Duration) -> Result<()> {
+    let deadline = tokio::time::Instant::now() + patience;
     loop {
         match db.execute_unprepared("PRAGMA journal_mode = WAL").await.map_err(Error::from) {
             Err(Error::Busy) if tokio::time::Instant::now() < deadline => tokio::time::sleep(WAL_RETRY).await,
-            Err(Error::ReadOnly) => return Err(Error::NotWritable { path: config.path.clone(), source: None }),
+            Err(Error::ReadOnly) => return Err(Error::NotWritable { path: path.to_owned(), source: None }),
             done => return done.map(drop),
         }
     }

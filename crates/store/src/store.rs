@@ -4,28 +4,37 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aimg_core::{DataKey, Timestamp};
-use sea_orm::{DatabaseConnection, DatabaseTransaction};
+use aimg_core::{DataKey, TenantScope, Timestamp};
+use sea_orm::{DatabaseConnection, TransactionTrait};
 
 use crate::error::{Error, Result};
 use crate::migration::{self, MigrationState};
-use crate::sqlite::{self, Access};
+use crate::place::{Access, Place};
+use crate::postgres::{self, PostgresPlace};
+use crate::scope::Rows;
+use crate::sqlite;
 
 /// Where the database is and how it is opened.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The SQLite file.
-    pub path: PathBuf,
-    /// How long a statement waits for another program's lock before it fails with [`Error::Busy`].
-    pub busy_timeout: Duration,
+    /// The database.
+    pub place: Place,
+    /// How long a statement waits for another program's lock before it fails with [`Error::Busy`], and how long a
+    /// PostgreSQL server may take to give a connection before it is [`Error::Away`].
+    pub patience: Duration,
     /// The most connections at once. SQLite has one writer at a time; the others read.
     pub connections_max: u32,
 }
 
 impl Config {
     /// The file at `path`; 5 s of patience, 4 connections.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), busy_timeout: Duration::from_secs(5), connections_max: 4 }
+    pub fn sqlite(path: impl Into<PathBuf>) -> Self {
+        Self { place: Place::Sqlite(path.into()), patience: Duration::from_secs(5), connections_max: 4 }
+    }
+
+    /// A PostgreSQL database; 5 s of patience, 16 connections: a server allows 100 by default, for all nodes together.
+    pub fn postgres(place: PostgresPlace) -> Self {
+        Self { place: Place::Postgres(place), patience: Duration::from_secs(5), connections_max: 16 }
     }
 }
 
@@ -33,11 +42,12 @@ impl Config {
 #[derive(Clone, Debug)]
 pub struct Store {
     db: DatabaseConnection,
+    place: Arc<Place>,
     key: Option<Arc<DataKey>>,
 }
 
 impl Store {
-    /// Opens the database for reading and writing; makes its directory and file and applies migrations as needed.
+    /// Opens the database for reading and writing; makes SQLite's directory and file, and applies migrations as needed.
     pub async fn open(config: Config, key: DataKey) -> Result<Self> {
         Self::migrate(&config).await?;
         Self::open_existing(config, key).await
@@ -46,20 +56,20 @@ impl Store {
     /// Opens a database that exists and is of this version; makes and migrates nothing.
     pub async fn open_existing(config: Config, key: DataKey) -> Result<Self> {
         let db = Self::open_current(&config, Access::Write).await?;
-        Ok(Self { db, key: Some(Arc::new(key)) })
+        Ok(Self { db, place: Arc::new(config.place), key: Some(Arc::new(key)) })
     }
 
     /// Opens a database that exists and is of this version, for reading; without a key, so that secrets stay shut.
     pub async fn open_read_only(config: Config) -> Result<Self> {
         let db = Self::open_current(&config, Access::Read).await?;
-        Ok(Self { db, key: None })
+        Ok(Self { db, place: Arc::new(config.place), key: None })
     }
 
-    /// Makes the database when there is none and applies the migrations it lacks; gives their names. All or none is
+    /// Makes SQLite's file when there is none and applies the migrations that are missing; gives their names. All or none is
     /// applied, also when two programs do it at once. A newer database is refused and left as it is.
     pub async fn migrate(config: &Config) -> Result<Vec<String>> {
-        sqlite::make_file(&config.path)?;
-        let db = sqlite::connect(config, Access::Write).await?;
+        config.place.make()?;
+        let db = config.place.connect(config, Access::Write).await?;
         let applied = migration::migrate(&db, config).await;
         db.close().await?;
         applied
@@ -68,7 +78,7 @@ impl Store {
     /// The migrations of this program and whether each is applied; changes nothing.
     pub async fn migration_status(config: &Config) -> Result<Vec<MigrationState>> {
         let db = Self::connect_existing(config, Access::Read).await?;
-        let status = migration::status(&db, &config.path).await;
+        let status = migration::status(&db, &config.place).await;
         db.close().await?;
         status
     }
@@ -80,27 +90,51 @@ impl Store {
 
     async fn open_current(config: &Config, access: Access) -> Result<DatabaseConnection> {
         let db = Self::connect_existing(config, access).await?;
-        let pending = migration::status(&db, &config.path).await?.iter().filter(|m| !m.applied).count();
+        let pending = migration::status(&db, &config.place).await?.iter().filter(|m| !m.applied).count();
         if pending > 0 {
-            return Err(Error::OlderDatabase { path: config.path.clone(), pending });
+            return Err(Error::OlderDatabase { place: config.place.to_string(), pending });
         }
         Ok(db)
     }
 
     async fn connect_existing(config: &Config, access: Access) -> Result<DatabaseConnection> {
-        match config.path.try_exists() {
-            Ok(true) => sqlite::connect(config, access).await,
-            Ok(false) => Err(Error::NoDatabase { path: config.path.clone() }),
-            Err(e) => Err(Error::from_io(e, &config.path)),
+        if let Place::Sqlite(path) = &config.place
+            && !path.try_exists().map_err(|e| Error::from_io(e, path))?
+        {
+            return Err(Error::NoDatabase { place: config.place.to_string() });
         }
+        config.place.connect(config, access).await
     }
 
-    pub(crate) fn db(&self) -> &DatabaseConnection {
-        &self.db
+    /// Where the database is, to be shown.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
-    pub(crate) async fn begin_write(&self) -> Result<DatabaseTransaction> {
-        sqlite::begin_write(&self.db).await
+    /// Why a tenant's rows are guarded by our own queries alone, where PostgreSQL could guard them too.
+    pub async fn weakness(&self) -> Result<Option<&'static str>> {
+        let passes = matches!(*self.place, Place::Postgres(_)) && postgres::passes_walls(&self.db).await?;
+        Ok(passes.then_some(
+            "the database user is a superuser or has BYPASSRLS, so row-level security does not bind it; let aimg come as an ordinary role that owns the database",
+        ))
+    }
+
+    /// One state of the rows in reach of `scope`, for reading.
+    pub(crate) async fn read(&self, scope: TenantScope) -> Result<Rows> {
+        let transaction = match *self.place {
+            Place::Sqlite(_) => self.db.begin().await?,
+            Place::Postgres(_) => postgres::begin(&self.db, scope, Access::Read).await?,
+        };
+        Ok(Rows::new(scope, transaction))
+    }
+
+    /// The rows in reach of `scope`, for writing.
+    pub(crate) async fn write(&self, scope: TenantScope) -> Result<Rows> {
+        let transaction = match *self.place {
+            Place::Sqlite(_) => sqlite::begin_write(&self.db).await?,
+            Place::Postgres(_) => postgres::begin(&self.db, scope, Access::Write).await?,
+        };
+        Ok(Rows::new(scope, transaction))
     }
 
     pub(crate) fn key(&self) -> Result<&DataKey> {

@@ -9,7 +9,6 @@ use uuid::Uuid;
 use crate::entity::tenant;
 use crate::error::{Error, Result};
 use crate::name;
-use crate::scope::{scoped, scoped_update};
 use crate::store::{Store, now};
 
 const WHAT: &str = "tenant";
@@ -43,26 +42,31 @@ impl Store {
             enabled: true,
             created_at: now().as_micros(),
         };
-        row.clone().into_active_model().insert(self.db()).await.map_err(|e| Error::from_write(e, WHAT, name))?;
+        let rows = self.write(scope).await?;
+        row.clone().into_active_model().insert(rows.db()).await.map_err(|e| Error::from_write(e, WHAT, name))?;
+        rows.commit().await?;
         Ok(row.into())
     }
 
     /// The tenants in reach, by name.
     pub async fn tenants(&self, scope: TenantScope) -> Result<Vec<Tenant>> {
-        let rows = scoped::<tenant::Entity>(scope).order_by_asc(tenant::Column::Name).all(self.db()).await?;
-        Ok(rows.into_iter().map(Tenant::from).collect())
+        let rows = self.read(scope).await?;
+        let found = rows.select::<tenant::Entity>().order_by_asc(tenant::Column::Name).all(rows.db()).await?;
+        Ok(found.into_iter().map(Tenant::from).collect())
     }
 
     /// The tenant with this id.
     pub async fn tenant(&self, scope: TenantScope, id: TenantId) -> Result<Tenant> {
-        let query = scoped::<tenant::Entity>(scope).filter(tenant::Column::Id.eq(id.as_uuid()));
-        query.one(self.db()).await?.map(Tenant::from).ok_or_else(|| Error::not_found(WHAT, id))
+        let rows = self.read(scope).await?;
+        let query = rows.select::<tenant::Entity>().filter(tenant::Column::Id.eq(id.as_uuid()));
+        query.one(rows.db()).await?.map(Tenant::from).ok_or_else(|| Error::not_found(WHAT, id))
     }
 
     /// The tenant of this name.
     pub async fn tenant_by_name(&self, scope: TenantScope, name: &str) -> Result<Tenant> {
-        let query = scoped::<tenant::Entity>(scope).filter(tenant::Column::Name.eq(name));
-        query.one(self.db()).await?.map(Tenant::from).ok_or_else(|| Error::not_found(WHAT, name))
+        let rows = self.read(scope).await?;
+        let query = rows.select::<tenant::Entity>().filter(tenant::Column::Name.eq(name));
+        query.one(rows.db()).await?.map(Tenant::from).ok_or_else(|| Error::not_found(WHAT, name))
     }
 
     /// Enables or disables a tenant; the operator only.
@@ -84,11 +88,11 @@ impl Store {
     }
 
     async fn set_tenant(&self, scope: TenantScope, id: TenantId, column: tenant::Column, to: Expr) -> Result<()> {
-        let update =
-            scoped_update::<tenant::Entity>(scope).col_expr(column, to).filter(tenant::Column::Id.eq(id.as_uuid()));
-        match update.exec(self.db()).await?.rows_affected {
+        let rows = self.write(scope).await?;
+        let update = rows.update::<tenant::Entity>().col_expr(column, to).filter(tenant::Column::Id.eq(id.as_uuid()));
+        match update.exec(rows.db()).await?.rows_affected {
             0 => Err(Error::not_found(WHAT, id)),
-            _ => Ok(()),
+            _ => rows.commit().await,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `aimg check`.
 
-use aimg_store::Store;
+use aimg_store::{Place, Store};
 use serde::Serialize;
 
 use crate::output::{Output, table};
@@ -31,9 +31,9 @@ pub(crate) async fn run(settings: &Settings, output: Output) -> anyhow::Result<(
     for dir in [&settings.spool_dir, &settings.recordings_dir] {
         aimg_recording::check_writable(dir)?;
     }
-    // A database that does not exist yet is made at the first start.
-    if settings.database_path.exists() {
-        Store::migration_status(&aimg_store::Config::new(&settings.database_path)).await?;
+    match Store::migration_status(&super::store_config(settings)).await {
+        // A file that does not exist yet is made at the first start; a PostgreSQL database is not.
+        Err(aimg_store::Error::NoDatabase { .. }) if matches!(settings.database, Place::Sqlite(_)) => Ok(()),
+        status => Ok(status.map(drop)?),
     }
-    Ok(())
 }

@@ -1,12 +1,12 @@
 //! `aimg migrate`.
 
-use aimg_store::{Config, Store};
+use aimg_store::Store;
 
 use crate::output::{Output, table};
 use crate::settings::Settings;
 
 pub(crate) async fn run(settings: &Settings, output: Output, status: bool) -> anyhow::Result<()> {
-    let config = Config::new(&settings.database_path);
+    let config = super::store_config(settings);
     if status {
         let states = Store::migration_status(&config).await?;
         return output.print(&states, |states| {
@@ -16,7 +16,7 @@ pub(crate) async fn run(settings: &Settings, output: Output, status: bool) -> an
     }
     let applied = Store::migrate(&config).await?;
     output.print(&applied, |applied| match applied.as_slice() {
-        [] => format!("{} is up to date", settings.database_path.display()),
-        names => format!("{}: applied {}", settings.database_path.display(), names.join(", ")),
+        [] => format!("{} is up to date", settings.database),
+        names => format!("{}: applied {}", settings.database, names.join(", ")),
     })
 }

@@ -32,6 +32,9 @@ pub(crate) async fn run(settings: Settings, output: Output, sockets: &[i32], tak
     init_log(&settings);
     let sockets = Sockets { sockets: aimg_media::inherited_sockets(sockets)?, takeover };
     let store = open_store(&settings).await?;
+    if let Some(weakness) = store.weakness().await? {
+        tracing::warn!("{weakness}");
+    }
     let node = settings.node.clone().map_or_else(|| crate::node::name(&settings.data_dir), Ok)?;
     let config = Config {
         node: node.clone(),
@@ -49,7 +52,7 @@ pub(crate) async fn run(settings: Settings, output: Output, sockets: &[i32], tak
             event: "ready",
             node: node.to_string(),
             audio: gateway.media_addresses(),
-            database: settings.database_path.display().to_string(),
+            database: settings.database.to_string(),
         };
         output.print(&ready, |r| {
             let audio = r.audio.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use aimg_core::NodeId;
+use aimg_store::PostgresPlace;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
@@ -32,6 +33,16 @@ pub(super) fn path(text: &str) -> Option<PathBuf> {
 /// Any text.
 pub(super) fn text(text: &str) -> Option<String> {
     Some(text.to_owned())
+}
+
+/// Any text; the empty one stands for none.
+pub(super) fn optional(text: &str) -> Option<Option<String>> {
+    Some((!text.is_empty()).then(|| text.to_owned()))
+}
+
+/// The address of a PostgreSQL database; the empty text stands for none.
+pub(super) fn postgres_url(text: &str) -> Option<Option<PostgresPlace>> {
+    if text.is_empty() { Some(None) } else { PostgresPlace::from_url(text).map(Some) }
 }
 
 /// A secret; the empty text stands for none.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use aimg_core::NodeId;
+use aimg_store::PostgresPlace;
 use secrecy::SecretString;
 
 use super::LogFormat;
@@ -87,28 +88,31 @@ settings! {
     ALLOWED_HOSTS: Vec<String> = "allowed_hosts", "ALLOWED_HOSTS", Text("localhost,127.0.0.1,::1"), format::hosts,
         "host names or addresses separated by commas, or `*` for any",
         "The names under which the gateway may be addressed over HTTP.";
+    DATABASE_URL: Option<PostgresPlace> = "database.url", "DATABASE_URL", Unset, format::postgres_url,
+        "an address such as `postgres://user:password@host:5432/name?sslmode=verify-full`",
+        "The PostgreSQL database. Without it and without DATABASE_NAME, SQLite is used.", secret;
     DATABASE_NAME: String = "database.name", "DATABASE_NAME", Unset, format::text,
-        "nothing yet",
-        "The PostgreSQL database. Not supported yet: leave it out to use SQLite.";
-    DATABASE_USER: String = "database.user", "DATABASE_USER", Unset, format::text,
         "any text",
-        "The PostgreSQL user. Not used yet.";
-    DATABASE_PASSWORD: String = "database.password", "DATABASE_PASSWORD", Unset, format::text,
+        "The PostgreSQL database, where DATABASE_URL is not set.";
+    DATABASE_USER: Option<String> = "database.user", "DATABASE_USER", Unset, format::optional,
         "any text",
-        "The PostgreSQL user's password. Not used yet.", secret;
-    DATABASE_HOST: String = "database.host", "DATABASE_HOST", Unset, format::text,
+        "The PostgreSQL user that goes with DATABASE_NAME. An ordinary role: row-level security does not bind a superuser.";
+    DATABASE_PASSWORD: Option<SecretString> = "database.password", "DATABASE_PASSWORD", Unset, format::secret,
         "any text",
-        "The PostgreSQL server. Not used yet.";
-    DATABASE_PORT: String = "database.port", "DATABASE_PORT", Unset, format::text,
-        "any text",
-        "The PostgreSQL server's port. Not used yet.";
+        "The PostgreSQL user's password.", secret;
+    DATABASE_HOST: String = "database.host", "DATABASE_HOST", Text("localhost"), format::text,
+        "a host name, an address, or the directory of a Unix socket",
+        "The PostgreSQL server that goes with DATABASE_NAME.";
+    DATABASE_PORT: u16 = "database.port", "DATABASE_PORT", Text("5432"), |t| format::count(t, 1..=u16::MAX),
+        "1 to 65535",
+        "The PostgreSQL server's port.";
     DATA_DIR: PathBuf = "data_dir", "AIMG_DATA_DIR", Text("./aimg-data"), format::path,
         "a path",
         "The directory of all that the gateway keeps; made at first start.";
     DATABASE_PATH: PathBuf = "database.path", "AIMG_DATABASE_PATH", Derived("`aimg.db` in the data directory"),
         format::path,
         "a path",
-        "The SQLite file.";
+        "The SQLite file, where no PostgreSQL database is named.";
     SPOOL_DIR: PathBuf = "spool_dir", "AIMG_SPOOL_DIR", Derived("`spool` in the data directory"), format::path,
         "a path",
         "Where audio is kept while it is captured. A local disk: it must keep up.";

@@ -67,7 +67,7 @@ impl Case {
 fn nothing_set_is_enough() {
     let settings = Case::new().load().unwrap();
     assert!(settings.secret_key.is_none());
-    assert_eq!(settings.database_path, Path::new("./aimg-data/aimg.db"));
+    assert_eq!(settings.database.to_string(), "./aimg-data/aimg.db");
     assert_eq!(settings.spool_dir, Path::new("./aimg-data/spool"));
     assert_eq!(settings.recordings_dir, Path::new("./aimg-data/recordings"));
     assert_eq!(settings.key_file(), Path::new("./aimg-data/secret.key"));
@@ -103,6 +103,8 @@ fn every_setting_can_be_set_in_every_place() {
         ("secret_key", "s3cret"),
         ("debug", "true"),
         ("allowed_hosts", "a.example,b.example"),
+        ("database.url", "postgres://u@h/n"),
+        ("database.name", "calls"),
         ("database.user", "u"),
         ("database.password", "p"),
         ("database.host", "h"),
@@ -123,14 +125,14 @@ fn every_setting_can_be_set_in_every_place() {
         ("hook.timeout_ms", "500"),
     ]);
     let set: Vec<_> = ALL.iter().filter_map(|about| Some((about, *samples.get(about.key)?))).collect();
-    assert_eq!(set.len() + 1, ALL.len(), "all but database.name");
+    assert_eq!(set.len(), ALL.len());
 
     let toml: String = set.iter().map(|(about, value)| format!("{} = \"{value}\"\n", about.key)).collect();
     let dotenv: String = set.iter().map(|(about, value)| format!("{}={value}\n", about.env)).collect();
     let environment = set.iter().fold(Case::new(), |case, (about, value)| case.env(about.env, value));
     for case in [Case::new().toml(&toml), Case::new().dotenv(&dotenv), environment] {
         let settings = case.load().unwrap();
-        for row in settings.report().iter().filter(|row| row.key != "database.name") {
+        for row in settings.report() {
             let about = ALL.iter().find(|about| about.key == row.key).unwrap();
             let expected = if about.secret { "(hidden)" } else { samples[row.key] };
             assert_eq!(row.value, expected, "{}", row.key);
@@ -189,11 +191,23 @@ fn a_wrong_value_names_key_value_place_and_what_is_allowed() {
 }
 
 #[test]
-fn postgresql_is_refused_until_it_is_there() {
-    for case in [Case::new().env("DATABASE_NAME", "aimg"), Case::new().toml("[database]\nname = 'aimg'")] {
-        case.assert_refused(&["database.name", "aimg", "PostgreSQL is not supported yet", "SQLite"]);
+fn postgresql_is_named_by_its_address_or_its_parts() {
+    let url = "postgres://aimg:secret@db.example/calls";
+    let parts = || {
+        let host = Case::new().env("DATABASE_HOST", "db.example").env("DATABASE_USER", "aimg");
+        host.env("DATABASE_PASSWORD", "secret").env("DATABASE_NAME", "calls")
+    };
+    for case in [Case::new().env("DATABASE_URL", url), parts(), parts().toml("[database]\nport = 5432")] {
+        assert_eq!(case.load().unwrap().database.to_string(), "postgres://aimg@db.example:5432/calls");
     }
-    assert!(Case::new().env("DATABASE_HOST", "db").env("DATABASE_NAME", "").load().is_ok());
+    let both = parts().env("DATABASE_URL", "postgres://other.example:5433/x?user=y").load().unwrap();
+    assert_eq!(both.database.to_string(), "postgres://y@other.example:5433/x", "the address wins");
+    let none = Case::new().env("DATABASE_HOST", "db").env("DATABASE_NAME", "").load().unwrap();
+    assert_eq!(none.database.to_string(), "./aimg-data/aimg.db");
+
+    Case::new().env("DATABASE_URL", "mysql://x:topsecret@db/calls").assert_refused(&["database.url", "postgres://"]);
+    let refused = Case::new().env("DATABASE_URL", "mysql://x:topsecret@db/calls").load().unwrap_err().to_string();
+    assert!(!refused.contains("topsecret"), "{refused}");
 }
 
 #[test]
@@ -249,7 +263,7 @@ fn every_kept_input_of_the_fuzzer_is_read_or_refused() {
 
 #[test]
 fn secrets_are_shown_nowhere() {
-    let case = Case::new().env("SECRET_KEY", "hush").env("DATABASE_PASSWORD", "hush");
+    let case = Case::new().env("SECRET_KEY", "hush").env("DATABASE_NAME", "calls").env("DATABASE_PASSWORD", "hush");
     let settings = case.load().unwrap();
     let json = serde_json::to_string(settings.report()).unwrap();
     assert!(!format!("{settings:?}{json}").contains("hush"));
@@ -257,7 +271,7 @@ fn secrets_are_shown_nowhere() {
         json.contains(r#""key":"secret_key","env":"SECRET_KEY","value":"(hidden)","origin":"environment""#),
         "{json}"
     );
-    assert!(!case.env("DATABASE_NAME", "x").load().unwrap_err().to_string().contains("hush"));
+    assert!(!case.env("DEBUG", "perhaps").load().unwrap_err().to_string().contains("hush"));
 }
 
 #[test]

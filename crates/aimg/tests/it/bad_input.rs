@@ -124,9 +124,8 @@ fn wrong_settings_are_told_all_at_once() {
     let home = Home::new();
     for command in ["serve", "check"] {
         let mut command = home.aimg(&[command]);
-        command.env("AIMG_MEDIA_PORT", "70000").env("AIMG_NODE", "Not A Node").env("DATABASE_NAME", "gateway");
-        let words =
-            ["media.port", "70000", "up to 65535", "node", "Not A Node", "a-z and 0-9", "PostgreSQL is not supported"];
+        command.env("AIMG_MEDIA_PORT", "70000").env("AIMG_NODE", "Not A Node").env("DATABASE_URL", "mysql://db/x");
+        let words = ["media.port", "70000", "up to 65535", "node", "Not A Node", "a-z and 0-9", "database.url"];
         home.run(command).failed_with(USAGE, &words);
     }
     assert!(!home.data("").exists(), "nothing is made with wrong settings");

@@ -74,9 +74,14 @@ pub(crate) struct Home {
 impl Home {
     /// An installation with no tenant and no PBX yet.
     pub(crate) fn new() -> Self {
+        Self::with_settings("")
+    }
+
+    /// The same with a configuration file of this text.
+    pub(crate) fn with_settings(toml: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("aimg-home-").tempdir().unwrap();
         // Named on each command line: a file of this machine's must not be read instead.
-        fs::write(dir.path().join("aimg.toml"), "").unwrap();
+        fs::write(dir.path().join("aimg.toml"), toml).unwrap();
         Self { dir, runs: AtomicUsize::new(0) }
     }
 

@@ -20,6 +20,7 @@ mod doctor;
 mod frozen;
 mod killed;
 mod many_calls;
+mod postgres;
 mod rotten_spool;
 mod shown;
 mod stopped;

@@ -7,12 +7,21 @@ use serde_json::json;
 
 use crate::fixture::{Db, OPERATOR, at, changes_of, event, leg, new_pbx, recording, session};
 
+conformance! {
+    what_is_written_is_read_back,
+    every_kind_of_event_survives,
+    a_batch_with_one_bad_change_writes_nothing,
+    a_uniqueid_is_taken_while_its_call_lives_and_free_afterwards,
+    lists_are_newest_first_bounded_and_know_the_living,
+    a_node_finds_what_it_left_open,
+    tenants_and_pbxs_have_names_of_their_own,
+    tenants_and_pbxs_are_disabled_and_changed,
+}
+
 const ALL: SessionFilter = SessionFilter { active: false, limit: 100 };
 const ACTIVE: SessionFilter = SessionFilter { active: true, limit: 100 };
 
-#[tokio::test]
-async fn what_is_written_is_read_back() {
-    let db = Db::new().await;
+async fn what_is_written_is_read_back(db: Db) {
     let (tenant, pbx) = db.tenant_with_pbx("acme").await;
     let mut row = session(tenant, pbx, 1);
     db.store.apply(OPERATOR, &changes_of(&row)).await.unwrap();
@@ -32,9 +41,7 @@ async fn what_is_written_is_read_back() {
     assert_eq!(db.store.recording(OPERATOR, row.id, 0).await.unwrap(), recording(&row, 0));
 }
 
-#[tokio::test]
-async fn every_kind_of_event_survives() {
-    let db = Db::new().await;
+async fn every_kind_of_event_survives(db: Db) {
     let (tenant, pbx) = db.tenant_with_pbx("acme").await;
     let row = session(tenant, pbx, 1);
     let channel = Uniqueid::new("1769860800.7");
@@ -59,9 +66,7 @@ async fn every_kind_of_event_survives() {
     assert_eq!(db.store.session(OPERATOR, row.id).await.unwrap().events, events);
 }
 
-#[tokio::test]
-async fn a_batch_with_one_bad_change_writes_nothing() {
-    let db = Db::new().await;
+async fn a_batch_with_one_bad_change_writes_nothing(db: Db) {
     let (tenant, pbx) = db.tenant_with_pbx("acme").await;
     let good = session(tenant, pbx, 1);
     let mut changes = changes_of(&good);
@@ -72,9 +77,7 @@ async fn a_batch_with_one_bad_change_writes_nothing() {
     db.store.apply(OPERATOR, &[]).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_uniqueid_is_taken_while_its_call_lives_and_free_afterwards() {
-    let db = Db::new().await;
+async fn a_uniqueid_is_taken_while_its_call_lives_and_free_afterwards(db: Db) {
     let (tenant, pbx) = db.tenant_with_pbx("acme").await;
     let first = session(tenant, pbx, 1);
     let second = SessionRow { uniqueid: first.uniqueid.clone(), ..session(tenant, pbx, 2) };
@@ -88,9 +91,7 @@ async fn a_uniqueid_is_taken_while_its_call_lives_and_free_afterwards() {
     }
 }
 
-#[tokio::test]
-async fn lists_are_newest_first_bounded_and_know_the_living() {
-    let db = Db::new().await;
+async fn lists_are_newest_first_bounded_and_know_the_living(db: Db) {
     let (tenant, pbx) = db.tenant_with_pbx("acme").await;
     let states = CallState::ALL;
     let rows: Vec<_> =
@@ -109,9 +110,7 @@ async fn lists_are_newest_first_bounded_and_know_the_living() {
     assert!(db.store.sessions(OPERATOR, unbounded).await.unwrap().len() as u64 <= SESSIONS_LIMIT_MAX);
 }
 
-#[tokio::test]
-async fn a_node_finds_what_it_left_open() {
-    let db = Db::new().await;
+async fn a_node_finds_what_it_left_open(db: Db) {
     let (tenant, pbx) = db.tenant_with_pbx("acme").await;
     let open = session(tenant, pbx, 1);
     let over = SessionRow { state: CallState::Ended, ..session(tenant, pbx, 2) };
@@ -122,9 +121,7 @@ async fn a_node_finds_what_it_left_open() {
     assert_eq!(db.store.unfinished(OPERATOR, &open.node).await.unwrap(), [open]);
 }
 
-#[tokio::test]
-async fn tenants_and_pbxs_have_names_of_their_own() {
-    let db = Db::new().await;
+async fn tenants_and_pbxs_have_names_of_their_own(db: Db) {
     let (tenant, pbx) = db.tenant_with_pbx("acme").await;
     let store = &db.store;
     let taken = store.add_tenant(OPERATOR, "acme", json!({})).await.unwrap_err();
@@ -143,9 +140,7 @@ async fn tenants_and_pbxs_have_names_of_their_own() {
     assert_eq!((stored.ami_port, stored.inbound_contexts), (5038, vec!["from-trunk".to_owned()]));
 }
 
-#[tokio::test]
-async fn tenants_and_pbxs_are_disabled_and_changed() {
-    let db = Db::new().await;
+async fn tenants_and_pbxs_are_disabled_and_changed(db: Db) {
     let (tenant, pbx) = db.tenant_with_pbx("acme").await;
     let store = &db.store;
     for enabled in [false, true] {
@@ -170,7 +165,7 @@ proptest! {
     fn batches_applied_again_leave_the_same_rows(cuts in replays()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let (once, again) = (Db::new().await, Db::new().await);
+            let (once, again) = (Db::sqlite().await, Db::sqlite().await);
             let mut details = Vec::new();
             for (db, repeat) in [(&once, 1), (&again, 3)] {
                 let (tenant, pbx) = db.tenant_with_pbx("acme").await;

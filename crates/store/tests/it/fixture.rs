@@ -1,10 +1,15 @@
-//! A database with two tenants, and rows to put into it.
+//! An empty database of either kind, and rows to put into it.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use aimg_core::{
     CallDirection, CallEvent, CallEventKind, CallState, Codec, DataKey, LegRow, PbxId, SessionId, SessionRow, TapMode,
     TenantId, TenantScope, Timestamp, Uniqueid,
 };
-use aimg_store::{Change, Config, NewPbx, RecordingRow, Store};
+use aimg_store::{Change, Config, NewPbx, Place, PostgresPlace, RecordingRow, Store};
+use aimg_testbed::Postgres;
+use sea_orm::{ConnectionTrait, Database};
 use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -21,18 +26,55 @@ pub(crate) fn at(us: i64) -> Timestamp {
     Timestamp::from_micros(1_769_860_800_000_000 + us)
 }
 
+/// A database that was just made and migrated.
 pub(crate) struct Db {
+    /// Where a SQLite file is.
     pub(crate) dir: TempDir,
     pub(crate) config: Config,
     pub(crate) store: Store,
 }
 
 impl Db {
-    pub(crate) async fn new() -> Self {
+    pub(crate) async fn sqlite() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let config = Config::new(dir.path().join("data/aimg.db"));
+        let config = Config::sqlite(dir.path().join("data/aimg.db"));
+        Self::open(dir, config).await
+    }
+
+    /// A new database of a running server.
+    pub(crate) async fn postgres(server: &Postgres) -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test_{}", MADE.fetch_add(1, Ordering::Relaxed));
+        let url = server.make_database(&name).unwrap();
+        let config = Config::postgres(PostgresPlace::from_url(&url).unwrap());
+        Self::open(tempfile::tempdir().unwrap(), config).await
+    }
+
+    async fn open(dir: TempDir, config: Config) -> Self {
         let store = Store::open(config.clone(), key()).await.unwrap();
         Self { dir, config, store }
+    }
+
+    /// The name of a database on a server.
+    pub(crate) fn name(&self) -> String {
+        self.config.place.to_string().rsplit('/').next().unwrap().to_owned()
+    }
+
+    /// The SQLite file.
+    pub(crate) fn path(&self) -> &Path {
+        let Place::Sqlite(path) = &self.config.place else { panic!("no file") };
+        path
+    }
+
+    /// Runs statements behind the store's back; on PostgreSQL as an operator.
+    pub(crate) async fn run_sql(&self, sql: &str) {
+        let (url, first) = match &self.config.place {
+            Place::Sqlite(path) => (format!("sqlite://{}", path.display()), ""),
+            Place::Postgres(place) => (place.to_string(), "SET aimg.scope = 'operator';"),
+        };
+        let db = Database::connect(url).await.unwrap();
+        db.execute_unprepared(&format!("{first} {sql}")).await.unwrap();
+        db.close().await.unwrap();
     }
 
     pub(crate) async fn tenant_with_pbx(&self, name: &str) -> (TenantId, PbxId) {

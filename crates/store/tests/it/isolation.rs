@@ -7,6 +7,15 @@ use uuid::Uuid;
 
 use crate::fixture::{Db, OPERATOR, changes_of, leg, new_pbx, recording, session};
 
+conformance! {
+    lists_hold_the_own_rows_only,
+    another_tenants_rows_are_not_found,
+    tenants_and_pbxs_are_the_operators_to_add,
+    changes_out_of_scope_are_not_found,
+    rows_under_a_wrong_tenant_are_not_found_even_for_the_operator,
+    a_session_needs_its_tenant_and_pbx,
+}
+
 const ALL: SessionFilter = SessionFilter { active: false, limit: 100 };
 
 struct Two {
@@ -18,8 +27,7 @@ struct Two {
     pbx: PbxId,
 }
 
-async fn two() -> Two {
-    let db = Db::new().await;
+async fn two(db: Db) -> Two {
     let (tenant, pbx) = db.tenant_with_pbx("acme").await;
     let (other, other_pbx) = db.tenant_with_pbx("rival").await;
     let own_session = session(tenant, pbx, 1);
@@ -33,9 +41,8 @@ fn assert_absent<T: std::fmt::Debug>(result: Result<T>) {
     assert!(matches!(result, Err(Error::NotFound { .. })), "{result:?}");
 }
 
-#[tokio::test]
-async fn lists_hold_the_own_rows_only() {
-    let Two { db: Db { store, .. }, own, own_session, tenant, pbx, .. } = &two().await;
+async fn lists_hold_the_own_rows_only(db: Db) {
+    let Two { db: Db { store, .. }, own, own_session, tenant, pbx, .. } = &two(db).await;
     let node = "n1".parse().unwrap();
     assert_eq!(store.tenants(*own).await.unwrap().iter().map(|t| t.id).collect::<Vec<_>>(), [*tenant]);
     assert_eq!(store.pbxs(*own).await.unwrap().iter().map(|p| p.id).collect::<Vec<_>>(), [*pbx]);
@@ -53,9 +60,8 @@ async fn lists_hold_the_own_rows_only() {
     assert_eq!(store.recordings(OPERATOR, 100).await.unwrap().len(), 2);
 }
 
-#[tokio::test]
-async fn another_tenants_rows_are_not_found() {
-    let Two { db: Db { store, .. }, theirs, own_session, tenant, pbx, .. } = &two().await;
+async fn another_tenants_rows_are_not_found(db: Db) {
+    let Two { db: Db { store, .. }, theirs, own_session, tenant, pbx, .. } = &two(db).await;
     assert_absent(store.tenant(*theirs, *tenant).await);
     assert_absent(store.tenant_by_name(*theirs, "acme").await);
     assert_absent(store.set_capture_rule(*theirs, *tenant, json!("none")).await);
@@ -69,9 +75,8 @@ async fn another_tenants_rows_are_not_found() {
     assert_eq!(store.tenant(OPERATOR, *tenant).await.unwrap().capture_rule, json!({"calls": "all"}));
 }
 
-#[tokio::test]
-async fn tenants_and_pbxs_are_the_operators_to_add() {
-    let Two { db: Db { store, .. }, own, tenant, .. } = &two().await;
+async fn tenants_and_pbxs_are_the_operators_to_add(db: Db) {
+    let Two { db: Db { store, .. }, own, tenant, .. } = &two(db).await;
     let refused = [
         store.add_tenant(*own, "third", json!({})).await.map(drop),
         store.set_tenant_enabled(*own, *tenant, false).await,
@@ -80,9 +85,8 @@ async fn tenants_and_pbxs_are_the_operators_to_add() {
     assert!(refused.iter().all(|r| matches!(r, Err(Error::OperatorOnly { .. }))), "{refused:?}");
 }
 
-#[tokio::test]
-async fn changes_out_of_scope_are_not_found() {
-    let Two { db: Db { store, .. }, theirs, own_session, .. } = &two().await;
+async fn changes_out_of_scope_are_not_found(db: Db) {
+    let Two { db: Db { store, .. }, theirs, own_session, .. } = &two(db).await;
     let before = store.session(OPERATOR, own_session.id).await.unwrap();
     for change in changes_of(&SessionRow { captured: false, ..own_session.clone() }) {
         assert_absent(store.apply(*theirs, &[change]).await);
@@ -90,9 +94,8 @@ async fn changes_out_of_scope_are_not_found() {
     assert_eq!(store.session(OPERATOR, own_session.id).await.unwrap(), before);
 }
 
-#[tokio::test]
-async fn rows_under_a_wrong_tenant_are_not_found_even_for_the_operator() {
-    let Two { db: Db { store, .. }, theirs, own_session, .. } = &two().await;
+async fn rows_under_a_wrong_tenant_are_not_found_even_for_the_operator(db: Db) {
+    let Two { db: Db { store, .. }, theirs, own_session, .. } = &two(db).await;
     let before = store.session(OPERATOR, own_session.id).await.unwrap();
     let stolen = SessionRow { tenant: theirs.tenant().unwrap(), captured: false, ..own_session.clone() };
     for scope in [OPERATOR, *theirs] {
@@ -108,9 +111,8 @@ async fn rows_under_a_wrong_tenant_are_not_found_even_for_the_operator() {
     assert_eq!(store.session(OPERATOR, own_session.id).await.unwrap(), before);
 }
 
-#[tokio::test]
-async fn a_session_needs_its_tenant_and_pbx() {
-    let Two { db: Db { store, .. }, tenant, pbx, .. } = &two().await;
+async fn a_session_needs_its_tenant_and_pbx(db: Db) {
+    let Two { db: Db { store, .. }, tenant, pbx, .. } = &two(db).await;
     let nobody = Uuid::from_u128(404);
     let orphans = [session(TenantId::from_uuid(nobody), *pbx, 9), session(*tenant, PbxId::from_uuid(nobody), 9)];
     for orphan in orphans {

@@ -6,9 +6,12 @@ use secrecy::ExposeSecret;
 
 use crate::fixture::{AMI_SECRET, ARI_PASSWORD, Db, OPERATOR, key, new_pbx};
 
-#[tokio::test]
-async fn secrets_open_with_their_key_only() {
-    let db = Db::new().await;
+conformance! {
+    secrets_open_with_their_key_only,
+    a_sealed_secret_moved_to_another_row_does_not_open,
+}
+
+async fn secrets_open_with_their_key_only(db: Db) {
     let (_, pbx) = db.tenant_with_pbx("acme").await;
     let secrets = db.store.pbx_secrets(OPERATOR, pbx).await.unwrap();
     assert_eq!(secrets.ami_secret.expose_secret(), AMI_SECRET);
@@ -21,11 +24,11 @@ async fn secrets_open_with_their_key_only() {
 
 #[tokio::test]
 async fn no_file_holds_a_secret_in_clear() {
-    let db = Db::new().await;
+    let db = Db::sqlite().await;
     db.tenant_with_pbx("acme").await;
     let contains = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|w| w == text.as_bytes());
     let files = || -> Vec<Vec<u8>> {
-        let dir = db.config.path.parent().unwrap();
+        let dir = db.path().parent().unwrap();
         std::fs::read_dir(dir).unwrap().map(|f| std::fs::read(f.unwrap().path()).unwrap()).collect()
     };
     // First with the write-ahead log beside the database, then folded into it.
@@ -37,23 +40,17 @@ async fn no_file_holds_a_secret_in_clear() {
     assert!(files().iter().any(|bytes| contains(bytes, "acme-pbx")), "the row itself is there");
 }
 
-#[tokio::test]
-async fn a_sealed_secret_moved_to_another_row_does_not_open() {
-    use sea_orm::{ConnectionTrait, Database};
-
-    let db = Db::new().await;
+async fn a_sealed_secret_moved_to_another_row_does_not_open(db: Db) {
     let (tenant, pbx) = db.tenant_with_pbx("acme").await;
     let other = db.store.add_pbx(OPERATOR, new_pbx(tenant, "other")).await.unwrap().id;
-    let raw = Database::connect(format!("sqlite://{}", db.config.path.display())).await.unwrap();
-    raw.execute_unprepared(
+    db.run_sql(
         "UPDATE pbxs SET ami_secret = (SELECT ami_secret FROM pbxs WHERE name = 'acme-pbx') WHERE name = 'other'",
     )
-    .await
-    .unwrap();
+    .await;
     assert!(matches!(db.store.pbx_secrets(OPERATOR, other).await, Err(Error::Secret(_))));
     assert!(db.store.pbx_secrets(OPERATOR, pbx).await.is_ok());
 
-    raw.execute_unprepared("UPDATE pbxs SET ari_password = ami_secret WHERE name = 'acme-pbx'").await.unwrap();
+    db.run_sql("UPDATE pbxs SET ari_password = ami_secret WHERE name = 'acme-pbx'").await;
     assert!(matches!(db.store.pbx_secrets(OPERATOR, pbx).await, Err(Error::Secret(_))), "nor in another column");
 }
 
