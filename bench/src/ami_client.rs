@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use stats_alloc::Region;
 use tokio::time::timeout;
 
-/// After so much silence no more events come.
-const SILENCE: Duration = Duration::from_secs(5);
+/// How long all events are waited for. One deadline: one for each event would cost a look at the clock each.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Room for all events of a run, in both.
 const EVENTS_MAX: usize = 65_536;
@@ -79,14 +79,19 @@ async fn ours(role: Role) -> Result<Cost> {
         other => anyhow::bail!("not up: {other:?}"),
     }
     let mut meter = Meter::ready()?;
-    while meter.cost.events < role.events {
-        match timeout(SILENCE, events.next()).await {
-            Ok(Some(Notice::Event { event, .. })) => meter.count(&event)?,
-            Ok(Some(Notice::Down { error, .. })) => return Err(error.into()),
-            Ok(Some(_)) => {}
-            Ok(None) | Err(_) => break,
+    let all = async {
+        while meter.cost.events < role.events {
+            match events.next().await {
+                Some(Notice::Event { event, .. }) => meter.count(&event)?,
+                Some(Notice::Down { error, .. }) => return Err(error.into()),
+                Some(_) => {}
+                None => break,
+            }
         }
-    }
+        anyhow::Ok(())
+    };
+    // What did not come shows in the count.
+    timeout(PATIENCE, all).await.unwrap_or(Ok(()))?;
     Ok(meter.cost)
 }
 
@@ -95,12 +100,15 @@ async fn asterisk_rs(role: Role) -> Result<Cost> {
     let client = builder.event_capacity(EVENTS_MAX).build().await?;
     let mut events = client.subscribe();
     let mut meter = Meter::ready()?;
-    while meter.cost.events < role.events {
-        match timeout(SILENCE, events.recv_lossy()).await {
-            Ok(Some(event)) => meter.count(&event)?,
-            Ok(None) | Err(_) => break,
+    let all = async {
+        while meter.cost.events < role.events
+            && let Some(event) = events.recv_lossy().await
+        {
+            meter.count(&event)?;
         }
-    }
+        anyhow::Ok(())
+    };
+    timeout(PATIENCE, all).await.unwrap_or(Ok(()))?;
     Ok(meter.cost)
 }
 

@@ -4,8 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use aimg_core::Uniqueid;
+use smol_str::{SmolStr, SmolStrBuilder};
 
 use crate::Message;
+use crate::frame::is_same_key;
 
 /// What Asterisk writes for an empty field.
 const EMPTY: &str = "<unknown>";
@@ -82,27 +84,27 @@ pub struct ChannelSnapshot {
     /// The id of the oldest channel of its call; bridging may change it.
     pub linkedid: Uniqueid,
     /// Its name, such as `PJSIP/alice-00000001`; a transfer may change it.
-    pub name: String,
+    pub name: SmolStr,
     /// Its state.
     pub state: ChannelState,
     /// The caller's number.
-    pub caller_number: String,
+    pub caller_number: SmolStr,
     /// The caller's name, as the phone sent it.
-    pub caller_name: String,
+    pub caller_name: SmolStr,
     /// The number of whom it is connected to.
-    pub connected_number: String,
+    pub connected_number: SmolStr,
     /// The name of whom it is connected to.
-    pub connected_name: String,
+    pub connected_name: SmolStr,
     /// The account code of its endpoint.
-    pub account_code: String,
+    pub account_code: SmolStr,
     /// The dialplan context it is in.
-    pub context: String,
+    pub context: SmolStr,
     /// The extension it is in: the dialled number at first.
-    pub exten: String,
+    pub exten: SmolStr,
     /// The dialplan priority it is at.
     pub priority: u32,
     /// The `tenantid` of its endpoint, where Asterisk has one (18.25, 20.10, 21.5, 22.0).
-    pub tenantid: Option<String>,
+    pub tenantid: Option<SmolStr>,
 }
 
 /// A header's name and where its value goes.
@@ -130,15 +132,15 @@ impl ChannelSnapshot {
         Self {
             linkedid: Uniqueid::new(""),
             uniqueid,
-            name: String::new(),
+            name: SmolStr::default(),
             state: ChannelState::default(),
-            caller_number: String::new(),
-            caller_name: String::new(),
-            connected_number: String::new(),
-            connected_name: String::new(),
-            account_code: String::new(),
-            context: String::new(),
-            exten: String::new(),
+            caller_number: SmolStr::default(),
+            caller_name: SmolStr::default(),
+            connected_number: SmolStr::default(),
+            connected_name: SmolStr::default(),
+            account_code: SmolStr::default(),
+            context: SmolStr::default(),
+            exten: SmolStr::default(),
             priority: 0,
             tenantid: None,
         }
@@ -171,11 +173,11 @@ pub struct ListedChannel {
     /// The channel.
     pub channel: ChannelSnapshot,
     /// The dialplan application it runs; empty between two.
-    pub application: String,
+    pub application: SmolStr,
     /// How long it exists, in whole seconds; `None` when Asterisk's text is not understood.
     pub age: Option<Duration>,
     /// The id of the bridge it is in.
-    pub bridge: Option<String>,
+    pub bridge: Option<SmolStr>,
 }
 
 impl ListedChannel {
@@ -194,15 +196,15 @@ impl ListedChannel {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BridgeSnapshot {
     /// Its stable id.
-    pub id: String,
+    pub id: SmolStr,
     /// What it is for, such as `basic` or `stasis`.
-    pub kind: String,
+    pub kind: SmolStr,
     /// How it mixes, such as `simple_bridge` or `softmix`; changes with its members.
-    pub technology: String,
+    pub technology: SmolStr,
     /// What created it, such as `Stasis`.
-    pub creator: String,
+    pub creator: SmolStr,
     /// The name its creator gave it.
-    pub name: String,
+    pub name: SmolStr,
     /// Channels in it.
     pub channel_count: u32,
 }
@@ -230,32 +232,38 @@ impl BridgeSnapshot {
     }
 }
 
-/// One pass over the message for all fields: `Message::first` for each would read it as often as there are fields.
+/// One pass over the message for all fields. Asterisk tells them in the order of `fields`, so each is looked for where the
+/// one before ends.
 fn read_fields<T>(message: &Message, prefix: &str, fields: &[Field<T>], target: &mut T) {
+    let mut next = 0;
     for (key, value) in message.headers() {
         let Some((head, rest)) = key.split_at_checked(prefix.len()) else { continue };
-        if !head.eq_ignore_ascii_case(prefix) {
+        if !is_same_key(head, prefix) {
             continue;
         }
-        if let Some((_, put)) = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(rest)) {
+        let (before, behind) = fields.split_at(next);
+        let is_named = |(name, _): &Field<T>| is_same_key(name, rest);
+        let found = behind.iter().position(is_named).map(|at| next + at).or_else(|| before.iter().position(is_named));
+        if let Some(at) = found {
+            let (_, put) = fields[at];
             put(target, value);
+            next = at + 1;
         }
     }
 }
 
 /// A value, empty when unknown.
-pub(crate) fn text(value: &str) -> String {
-    if value == EMPTY { String::new() } else { value.to_owned() }
+pub(crate) fn text(value: &str) -> SmolStr {
+    if value == EMPTY { SmolStr::default() } else { value.into() }
 }
 
 /// A value that Asterisk has escaped as C does (names and variables), empty when unknown.
-pub(crate) fn unescaped(value: &str) -> String {
-    let mut plain = text(value);
-    if !plain.contains('\\') {
-        return plain;
+pub(crate) fn unescaped(value: &str) -> SmolStr {
+    if !value.contains('\\') {
+        return text(value);
     }
-    let escaped = std::mem::take(&mut plain);
-    let mut chars = escaped.chars();
+    let mut plain = SmolStrBuilder::new();
+    let mut chars = value.chars();
     while let Some(c) = chars.next() {
         if c != '\\' {
             plain.push(c);
@@ -273,7 +281,7 @@ pub(crate) fn unescaped(value: &str) -> String {
             None => plain.push('\\'),
         }
     }
-    plain
+    plain.finish()
 }
 
 /// `hours:minutes:seconds`.
@@ -299,14 +307,14 @@ mod tests {
         let channel = ChannelSnapshot::read(&m, "").unwrap();
         let expected = ChannelSnapshot {
             linkedid: Uniqueid::new("pbx-1.0"),
-            name: "PJSIP/alice-00000001".to_owned(),
+            name: "PJSIP/alice-00000001".into(),
             state: ChannelState::Ring,
-            caller_number: "100".to_owned(),
-            caller_name: "\"A\" \\ B".to_owned(),
-            context: "from-inside".to_owned(),
-            exten: "200".to_owned(),
+            caller_number: "100".into(),
+            caller_name: "\"A\" \\ B".into(),
+            context: "from-inside".into(),
+            exten: "200".into(),
             priority: 1,
-            tenantid: Some("acme".to_owned()),
+            tenantid: Some("acme".into()),
             ..ChannelSnapshot::new(Uniqueid::new("pbx-1.1"))
         };
         assert_eq!(channel, expected);
@@ -317,9 +325,9 @@ mod tests {
     fn a_prefix_selects_one_of_two_channels() {
         let m =
             message("Uniqueid: 1\r\nChannel: a\r\nDestUniqueid: 2\r\nDestChannel: b\r\nDestTenantid: <unknown>\r\n");
-        let of = |prefix| ChannelSnapshot::read(&m, prefix).map(|c| (c.uniqueid.as_str().to_owned(), c.name));
-        assert_eq!(of(""), Some(("1".to_owned(), "a".to_owned())));
-        assert_eq!(of("Dest"), Some(("2".to_owned(), "b".to_owned())));
+        let of = |prefix| ChannelSnapshot::read(&m, prefix).map(|c| (c.uniqueid, c.name));
+        assert_eq!(of(""), Some((Uniqueid::new("1"), "a".into())));
+        assert_eq!(of("Dest"), Some((Uniqueid::new("2"), "b".into())));
     }
 
     #[test]
@@ -338,11 +346,11 @@ mod tests {
              BridgeName: <unknown>\r\nBridgeNumChannels: 2\r\n",
         ));
         let expected = BridgeSnapshot {
-            id: "b-1".to_owned(),
-            kind: "stasis".to_owned(),
-            technology: "simple_bridge".to_owned(),
-            creator: "Stasis".to_owned(),
-            name: String::new(),
+            id: "b-1".into(),
+            kind: "stasis".into(),
+            technology: "simple_bridge".into(),
+            creator: "Stasis".into(),
+            name: SmolStr::default(),
             channel_count: 2,
         };
         assert_eq!(b, Some(expected));
@@ -367,7 +375,7 @@ mod tests {
     #[test]
     fn debug_shows_no_phone_number() {
         let mut channel = ChannelSnapshot::new(Uniqueid::new("1"));
-        channel.caller_number = "4930123456".to_owned();
+        channel.caller_number = "4930123456".into();
         assert!(!format!("{channel:?}").contains("4930123456"));
     }
 }

@@ -13,8 +13,8 @@ use crate::counters::Counters;
 use crate::stream::{self, ReadHalf, WriteHalf};
 use crate::{Action, Config, Error, Frame, Message, Parser};
 
-/// Bytes asked of the socket at once: some hundred events.
-const CHUNK_BYTES: usize = 64 * 1024;
+/// Bytes asked of the socket at once: some thirty events. What one read brings shares a buffer, and stays in the cache.
+const CHUNK_BYTES: usize = 16 * 1024;
 
 /// The ActionID of what a connection asks for itself; requests of others count from 1.
 pub(crate) const OWN_ACTION_ID: u64 = 0;
@@ -144,21 +144,38 @@ impl Reader {
         }
     }
 
+    /// The next message of what has come; nothing when [`Reader::fill`] is to be called.
+    pub(crate) fn message_here(&mut self) -> Result<Option<Message>, Error> {
+        while let Some(frame) = self.parse()? {
+            if let Frame::Message(message) = frame {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
     async fn next(&mut self) -> Result<Frame, Error> {
         loop {
             if let Some(frame) = self.parse()? {
                 return Ok(frame);
             }
-            let count = match self.half.read(&mut self.chunk).await {
-                Ok(0) => return Err(Error::Closed { peer: self.peer.clone() }),
-                Ok(count) => count,
-                // Asterisk that dies with unread input of ours resets instead of closing; over TLS it takes no leave.
-                Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) => {
-                    return Err(Error::Closed { peer: self.peer.clone() });
-                }
-                Err(source) => return Err(Error::Broken { peer: self.peer.clone(), source }),
-            };
-            self.unread = 0..count;
+            self.fill().await?;
+        }
+    }
+
+    /// Waits for more, when all that came is parsed. May be cancelled without losing anything.
+    pub(crate) async fn fill(&mut self) -> Result<(), Error> {
+        match self.half.read(&mut self.chunk).await {
+            Ok(0) => Err(Error::Closed { peer: self.peer.clone() }),
+            Ok(count) => {
+                self.unread = 0..count;
+                Ok(())
+            }
+            // Asterisk that dies with unread input of ours resets instead of closing; over TLS it takes no leave.
+            Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) => {
+                Err(Error::Closed { peer: self.peer.clone() })
+            }
+            Err(source) => Err(Error::Broken { peer: self.peer.clone(), source }),
         }
     }
 

@@ -11,6 +11,7 @@ mod system;
 mod transfer;
 
 use aimg_core::Timestamp;
+use smol_str::SmolStr;
 
 pub use self::call::{BridgeMember, BridgeMerge, Conference, Dial, OriginateResponse, Pickup};
 pub use self::channel::{Dtmf, Hangup, Hold, LocalPair, MusicOnHold, NewExten, Rename, Talked, VarSet};
@@ -70,7 +71,7 @@ pub enum Event {
     /// A module, or all, read its configuration anew.
     Reload {
         /// The module; empty when all.
-        module: String,
+        module: SmolStr,
     },
     /// A channel put the other side on hold.
     Hold(Box<Hold>),
@@ -242,11 +243,10 @@ pub(crate) mod tests {
 
     #[test]
     fn events_of_a_call_are_typed() {
-        let bridge = BridgeSnapshot { id: "b".to_owned(), ..BridgeSnapshot::default() };
+        let bridge = BridgeSnapshot { id: "b".into(), ..BridgeSnapshot::default() };
         let member = || Box::new(BridgeMember { bridge: bridge.clone(), channel: with_id("1") });
-        let dial = |caller, status: &str| Box::new(Dial { caller, callee: with_id("2"), status: status.to_owned() });
-        let hangup =
-            |cause, words: &str| Box::new(Hangup { channel: with_id("1"), cause, cause_text: words.to_owned() });
+        let dial = |caller, status: &str| Box::new(Dial { caller, callee: with_id("2"), status: status.into() });
+        let hangup = |cause, words: &str| Box::new(Hangup { channel: with_id("1"), cause, cause_text: words.into() });
         let cases = [
             ("Event: Newchannel\r\nUniqueid: 1\r\n", Event::NewChannel(with_id("1"))),
             ("Event: Newstate\r\nUniqueid: 1\r\n", Event::NewState(with_id("1"))),
@@ -265,19 +265,15 @@ pub(crate) mod tests {
             ),
             (
                 "Event: Rename\r\nChannel: a\r\nNewname: b\r\nUniqueid: 1\r\n",
-                Event::Rename(Rename {
-                    uniqueid: Uniqueid::new("1"),
-                    name_before: "a".to_owned(),
-                    name: "b".to_owned(),
-                }),
+                Event::Rename(Rename { uniqueid: Uniqueid::new("1"), name_before: "a".into(), name: "b".into() }),
             ),
             (
                 "Event: VarSet\r\nChannel: none\r\nUniqueid: none\r\nVariable: X\r\nValue: a\\nb\r\n",
-                Event::VarSet(Box::new(VarSet { channel: None, variable: "X".to_owned(), value: "a\nb".to_owned() })),
+                Event::VarSet(Box::new(VarSet { channel: None, variable: "X".into(), value: "a\nb".into() })),
             ),
             ("Event: FullyBooted\r\nStatus: Fully Booted\r\n", Event::FullyBooted),
             ("Event: Shutdown\r\nShutdown: Cleanly\r\nRestart: True\r\n", Event::Shutdown { restart: true }),
-            ("Event: Reload\r\nModule: manager\r\nStatus: 0\r\n", Event::Reload { module: "manager".to_owned() }),
+            ("Event: Reload\r\nModule: manager\r\nStatus: 0\r\n", Event::Reload { module: "manager".into() }),
         ];
         for (text, expected) in cases {
             assert_eq!(event(text), expected, "{text}");

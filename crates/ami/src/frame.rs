@@ -1,9 +1,13 @@
 //! Bytes to messages: the banner line, then messages of `Key: value` lines, each ended by an empty line.
 //!
-//! Knows nothing of what the messages mean (that is `event`) and does no IO. A message costs one allocation: its text,
-//! in which headers are found by looking for them; a typical one has some 20 lines.
+//! Knows nothing of what the messages mean (that is `event`) and does no IO. Each line is looked at once: where its key
+//! and its value are is noted then. Messages that came together share their text and these notes, so that a message costs
+//! no allocation of its own.
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
 
 use memchr::memchr;
 
@@ -11,6 +15,9 @@ use crate::FrameError;
 
 /// What the banner begins with; the version of the protocol follows.
 const BANNER: &str = "Asterisk Call Manager/";
+
+/// Bytes of an ordinary header, to make room for as many as there may be.
+const HEADER_BYTES_TYPICAL: usize = 24;
 
 /// Characters of a foreign first line that are kept for the error message.
 const FOREIGN_LINE_CHARS_MAX: usize = 60;
@@ -43,37 +50,86 @@ pub enum Frame {
     Message(Message),
 }
 
-/// One message: its headers in the order they came.
-#[derive(Clone, PartialEq, Eq)]
+/// One message: its headers in the order they came. What came with it in one read stays in memory as long as it does.
+#[derive(Clone)]
 pub struct Message {
-    /// `Key: value` lines, each ended by LF alone, and each with a colon behind its first byte.
-    text: Box<str>,
+    shared: Arc<Shared>,
+    /// Which of the shared headers are its own; at least one.
+    own: Range<usize>,
+}
+
+/// Messages that came together.
+struct Shared {
+    text: String,
+    headers: Vec<Header>,
+}
+
+/// Where in the text a header is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Header {
+    start: u32,
+    colon: u32,
+    /// Behind the value.
+    end: u32,
+}
+
+impl Header {
+    /// The header in `line`, its end of line left out; nothing for a line without a key.
+    fn find(text: &[u8], line: Range<usize>) -> Option<Self> {
+        // Keys are short: this is faster than a search many bytes at a time.
+        let colon = line.start + text[line.clone()].iter().position(|b| *b == b':').filter(|at| *at > 0)?;
+        let offset = |at: usize| u32::try_from(at).ok();
+        Some(Self { start: offset(line.start)?, colon: offset(colon)?, end: offset(line.end)? })
+    }
+
+    fn key(self, text: &str) -> &str {
+        &text[self.start as usize..self.colon as usize]
+    }
+
+    fn value(self, text: &str) -> &str {
+        let value = &text[self.colon as usize + 1..self.end as usize];
+        value.strip_prefix(' ').unwrap_or(value)
+    }
 }
 
 impl Message {
     /// Keys and values, in order.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.text.split_terminator('\n').filter_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            Some((key, value.strip_prefix(' ').unwrap_or(value)))
-        })
+        let text = &*self.shared.text;
+        self.own().iter().map(|header| (header.key(text), header.value(text)))
     }
 
     /// The value of the first header named `key`, in whatever case.
     pub fn first(&self, key: &str) -> Option<&str> {
-        self.headers().find(|(k, _)| k.eq_ignore_ascii_case(key)).map(|(_, value)| value)
+        let text = &*self.shared.text;
+        let header = self.own().iter().find(|header| is_same_key(header.key(text), key))?;
+        Some(header.value(text))
     }
 
     /// The values of all headers named `key`, in whatever case, in order.
     pub fn all<'m>(&'m self, key: &'m str) -> impl Iterator<Item = &'m str> {
-        self.headers().filter(move |(k, _)| k.eq_ignore_ascii_case(key)).map(|(_, value)| value)
+        self.headers().filter(move |(k, _)| is_same_key(k, key)).map(|(_, value)| value)
     }
 
-    /// Bytes that the message takes in memory, nearly as many as on the wire.
+    /// Bytes that the message takes in memory.
     pub fn bytes(&self) -> usize {
-        self.text.len()
+        let own = self.own();
+        let text = own.first().zip(own.last()).map_or(0, |(first, last)| (last.end - first.start) as usize);
+        text + size_of_val(own)
+    }
+
+    fn own(&self) -> &[Header] {
+        &self.shared.headers[self.own.clone()]
     }
 }
+
+impl PartialEq for Message {
+    fn eq(&self, other: &Self) -> bool {
+        self.headers().eq(other.headers())
+    }
+}
+
+impl Eq for Message {}
 
 impl fmt::Debug for Message {
     /// Values are left out: they hold phone numbers, and whatever a dialplan puts into variables.
@@ -86,17 +142,30 @@ impl fmt::Debug for Message {
     }
 }
 
+/// Whether two keys are the same, in whatever case. Asterisk nearly always writes the case that we ask for.
+pub(crate) fn is_same_key(a: &str, b: &str) -> bool {
+    a.len() == b.len() && (a == b || a.eq_ignore_ascii_case(b))
+}
+
 /// Cuts a stream into frames, however its bytes are split.
 #[derive(Debug)]
 pub struct Parser {
     limits: Limits,
-    /// The message being read, its lines already ended by LF alone.
+    /// What came since the end of the last message.
     text: Vec<u8>,
+    /// The headers in it.
+    headers: Vec<Header>,
+    /// The messages in it that have ended, by their headers.
+    ended: Vec<Range<usize>>,
+    /// Where in `text` the message being read begins.
+    message_start: usize,
     /// Where in `text` the line being read begins.
     line_start: usize,
     /// Lines of the message so far, skipped ones included.
     lines: usize,
     banner_seen: bool,
+    /// What was found and not asked for yet.
+    ready: VecDeque<Frame>,
     failed: Option<FrameError>,
     skipped_lines: u64,
 }
@@ -106,27 +175,29 @@ impl Parser {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
-            text: Vec::with_capacity(2048),
+            text: Vec::new(),
+            headers: Vec::new(),
+            ended: Vec::new(),
+            message_start: 0,
             line_start: 0,
             lines: 0,
             banner_seen: false,
+            ready: VecDeque::new(),
             failed: None,
             skipped_lines: 0,
         }
     }
 
-    /// Takes bytes off the front of `input` up to the end of the next frame. `None` means that all were taken and more
-    /// are needed. An error is final: the stream has no beginning of a message any more that one could wait for.
+    /// The next frame. When none is left of what was taken before, takes all of `input`; `None` means that more is needed.
+    /// An error is final: the stream has no beginning of a message any more that one could wait for.
     pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
-        if let Some(error) = &self.failed {
-            return Err(error.clone());
+        if self.ready.is_empty() && self.failed.is_none() {
+            self.failed = self.read(std::mem::take(input)).err();
         }
-        let outcome = self.advance(input);
-        if let Err(error) = &outcome {
-            self.failed = Some(error.clone());
-            self.text = Vec::new();
+        match (self.ready.pop_front(), &self.failed) {
+            (None, Some(error)) => Err(error.clone()),
+            (frame, _) => Ok(frame),
         }
-        outcome
     }
 
     /// Lines without a key that were left out of their messages. A line feed in a value that Asterisk does not escape
@@ -135,85 +206,126 @@ impl Parser {
         self.skipped_lines
     }
 
-    fn advance(&mut self, input: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
-        while !input.is_empty() {
-            let end = memchr(b'\n', input);
-            let (piece, rest) = input.split_at(end.unwrap_or(input.len()));
-            if self.text.len() - self.line_start + piece.len() > self.limits.line_bytes_max {
-                return Err(FrameError::LineTooLong { bytes_max: self.limits.line_bytes_max });
-            }
-            self.text.extend_from_slice(piece);
-            *input = rest.get(1..).unwrap_or_default();
-            if end.is_some()
-                && let Some(frame) = self.end_line()?
-            {
-                return Ok(Some(frame));
-            }
-        }
-        Ok(None)
+    fn read(&mut self, input: &[u8]) -> Result<(), FrameError> {
+        let searched = self.text.len();
+        self.text.extend_from_slice(input);
+        self.headers.reserve(input.len() / HEADER_BYTES_TYPICAL);
+        let outcome = self.read_lines(searched);
+        // Those that ended before an error are whole.
+        self.hand_over();
+        outcome
     }
 
-    /// Judges the line that has just become whole.
-    fn end_line(&mut self) -> Result<Option<Frame>, FrameError> {
-        if self.text.len() > self.line_start && self.text.ends_with(b"\r") {
-            self.text.pop();
+    /// Reads the lines that end behind `searched`.
+    fn read_lines(&mut self, mut searched: usize) -> Result<(), FrameError> {
+        while let Some(at) = memchr(b'\n', &self.text[searched..]) {
+            let line = self.line_start..searched + at;
+            searched = line.end + 1;
+            self.line_start = searched;
+            self.check_line(line.len())?;
+            self.end_line(without_cr(&self.text, line))?;
         }
-        let line = &self.text[self.line_start..];
+        self.check_line(self.text.len() - self.line_start)
+    }
+
+    const fn check_line(&self, bytes: usize) -> Result<(), FrameError> {
+        if bytes > self.limits.line_bytes_max {
+            return Err(FrameError::LineTooLong { bytes_max: self.limits.line_bytes_max });
+        }
+        Ok(())
+    }
+
+    /// Judges a line that has become whole.
+    fn end_line(&mut self, line: Range<usize>) -> Result<(), FrameError> {
         if line.is_empty() {
-            return Ok(self.end_message());
+            self.end_message();
+            return Ok(());
         }
         if !self.banner_seen {
-            return self.end_banner().map(Some);
+            self.banner_seen = true;
+            self.message_start = self.line_start;
+            self.ready.push_back(banner(&self.text[line])?);
+            return Ok(());
         }
         self.lines += 1;
         if self.lines > self.limits.headers_max {
             return Err(FrameError::TooManyHeaders { headers_max: self.limits.headers_max });
         }
-        if memchr(b':', line).is_none_or(|colon| colon == 0) {
-            self.skipped_lines += 1;
-            self.text.truncate(self.line_start);
-            return Ok(None);
-        }
-        self.text.push(b'\n');
-        if self.text.len() > self.limits.message_bytes_max {
+        if self.line_start - self.message_start > self.limits.message_bytes_max {
             return Err(FrameError::MessageTooLong { bytes_max: self.limits.message_bytes_max });
         }
-        self.line_start = self.text.len();
-        Ok(None)
+        match Header::find(&self.text, line) {
+            Some(header) => self.headers.push(header),
+            None => self.skipped_lines += 1,
+        }
+        Ok(())
     }
 
     /// An empty line: the end of a message, or nothing where there was none.
-    fn end_message(&mut self) -> Option<Frame> {
-        let message = (!self.text.is_empty()).then(|| Message { text: lossy(&self.text) });
-        self.start_over();
-        message.map(Frame::Message)
-    }
-
-    fn end_banner(&mut self) -> Result<Frame, FrameError> {
-        let line = lossy(&self.text);
-        let Some(version) = line.strip_prefix(BANNER) else {
-            let line = line.chars().take(FOREIGN_LINE_CHARS_MAX).flat_map(char::escape_debug).collect();
-            return Err(FrameError::NotAsterisk { line });
-        };
-        let frame = Frame::Banner(version.trim().to_owned());
-        self.banner_seen = true;
-        self.start_over();
-        Ok(frame)
-    }
-
-    fn start_over(&mut self) {
-        self.text.clear();
-        self.line_start = 0;
+    fn end_message(&mut self) {
+        let own = self.ended_headers()..self.headers.len();
+        if !own.is_empty() {
+            self.ended.push(own);
+        }
+        self.message_start = self.line_start;
         self.lines = 0;
+    }
+
+    /// How many of the headers belong to messages that have ended.
+    fn ended_headers(&self) -> usize {
+        self.ended.last().map_or(0, |last| last.end)
+    }
+
+    /// Makes the messages that have ended ready, and keeps what is behind them.
+    fn hand_over(&mut self) {
+        if self.message_start == 0 {
+            return;
+        }
+        let mut headers = self.headers.split_off(self.ended_headers());
+        let cut = self.message_start as u32;
+        headers.iter_mut().for_each(|h| (h.start, h.colon, h.end) = (h.start - cut, h.colon - cut, h.end - cut));
+        let text = self.text.split_off(self.message_start);
+        let (text, headers) = (std::mem::replace(&mut self.text, text), std::mem::replace(&mut self.headers, headers));
+        self.line_start -= self.message_start;
+        self.message_start = 0;
+        let shared = Arc::new(match String::from_utf8(text) {
+            Ok(text) => Shared { text, headers },
+            Err(e) => lossy(e.as_bytes(), &headers),
+        });
+        let message = |own| Frame::Message(Message { shared: Arc::clone(&shared), own });
+        self.ready.extend(self.ended.drain(..).map(message));
     }
 }
 
-/// Asterisk passes names on as a phone sent them, in any encoding.
-fn lossy(text: &[u8]) -> Box<str> {
-    match str::from_utf8(text) {
-        Ok(text) => text.into(),
-        Err(_) => String::from_utf8_lossy(text).into_owned().into_boxed_str(),
+/// The same headers in a text of valid UTF-8: Asterisk passes names on as a phone sent them, in any encoding.
+fn lossy(text: &[u8], headers: &[Header]) -> Shared {
+    let mut valid = Shared { text: String::new(), headers: Vec::with_capacity(headers.len()) };
+    for header in headers {
+        let start = valid.text.len() as u32;
+        let mut append = |from: u32, to: u32| {
+            valid.text.push_str(&String::from_utf8_lossy(&text[from as usize..to as usize]));
+            valid.text.len() as u32
+        };
+        let (colon, end) = (append(header.start, header.colon), append(header.colon, header.end));
+        valid.headers.push(Header { start, colon, end });
     }
+    valid
+}
+
+/// The line without its CR.
+fn without_cr(text: &[u8], line: Range<usize>) -> Range<usize> {
+    let cr = usize::from(text[line.clone()].ends_with(b"\r"));
+    line.start..line.end - cr
+}
+
+/// The first line.
+fn banner(line: &[u8]) -> Result<Frame, FrameError> {
+    let line = String::from_utf8_lossy(line);
+    let Some(version) = line.strip_prefix(BANNER) else {
+        let line = line.chars().take(FOREIGN_LINE_CHARS_MAX).flat_map(char::escape_debug).collect();
+        return Err(FrameError::NotAsterisk { line });
+    };
+    Ok(Frame::Banner(version.trim().to_owned()))
 }
 
 #[cfg(test)]

@@ -50,3 +50,4 @@ pub use filter::EventFilter;
 pub use frame::{Frame, Limits, Message, Parser};
 pub use handlers::{Handler, HandlerCounts, LinkChange, Manager};
 pub use probe::probe;
+pub use smol_str::SmolStr;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use crate::connection::{Connection, OWN_ACTION_ID};
@@ -22,22 +23,29 @@ pub(crate) async fn listen(
     let mut ping = Vec::new();
     Action::ping().encode(OWN_ACTION_ID, &mut ping);
     loop {
-        tokio::select! {
-            message = connection.reader.message() => {
-                let message = match message {
-                    Ok(message) => message,
-                    Err(error) => return error,
-                };
-                heartbeat.heard(Instant::now());
-                if message.first("Event").is_none() {
-                    continue;
-                }
-                counters.events.add(1);
-                if let Err(full) = events.push(message) {
-                    counters.overflows.add(1);
-                    return Error::Overflow { peer, events: full.events, bytes: full.bytes };
-                }
+        // All that one read has brought, before the clock is looked at.
+        loop {
+            let message = match connection.reader.message_here() {
+                Ok(Some(message)) => message,
+                Ok(None) => break,
+                Err(error) => return error,
+            };
+            if message.first("Event").is_none() {
+                continue;
             }
+            counters.events.add(1);
+            if let Err(full) = events.push(message) {
+                counters.overflows.add(1);
+                return Error::Overflow { peer, events: full.events, bytes: full.bytes };
+            }
+        }
+        // The consumer takes them while they are in the cache, and their memory serves the next ones.
+        yield_now().await;
+        tokio::select! {
+            filled = connection.reader.fill() => match filled {
+                Ok(()) => heartbeat.heard(Instant::now()),
+                Err(error) => return error,
+            },
             () = sleep_until(heartbeat.due_at()) => match heartbeat.beat(Instant::now()) {
                 Beat::Wait => {}
                 // Never waits: no more than one ping is on its way, so a socket without room for it is a dead one.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use uuid::Uuid;
 
 /// A text that is no valid id.
@@ -62,11 +63,11 @@ uuid_id!(/// One call, from its first Newchannel to its last Hangup.
 /// Asterisk's stable id of a channel, unique on its PBX.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Uniqueid(String);
+pub struct Uniqueid(SmolStr);
 
 impl Uniqueid {
     /// Wraps Asterisk's text.
-    pub fn new(id: impl Into<String>) -> Self {
+    pub fn new(id: impl Into<SmolStr>) -> Self {
         Self(id.into())
     }
 

@@ -29,11 +29,11 @@ pub(crate) fn seen_by_ami(channel: &ChannelSnapshot) -> ChannelSeen {
     ChannelSeen {
         uniqueid: channel.uniqueid.as_str().to_owned(),
         linkedid: channel.linkedid.as_str().to_owned(),
-        name: channel.name.clone(),
+        name: channel.name.to_string(),
         state: ChannelState::from_number(channel.state.number()),
-        context: channel.context.clone(),
-        exten: channel.exten.clone(),
-        caller_number: channel.caller_number.clone(),
+        context: channel.context.to_string(),
+        exten: channel.exten.to_string(),
+        caller_number: channel.caller_number.to_string(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Who calls whom: dialling, originated calls, pick-up, and the bridges that join them.
 
+use smol_str::SmolStr;
+
 use super::Event;
 use super::fields::{Fields, debug_shows};
 use crate::{BridgeSnapshot, ChannelSnapshot};
@@ -13,14 +15,14 @@ pub struct Dial {
     pub callee: ChannelSnapshot,
     /// How it goes on, such as `RINGING` or `PROGRESS`, or how it ended, such as `ANSWER`, `BUSY` or `CANCEL`; empty at its
     /// beginning.
-    pub status: String,
+    pub status: SmolStr,
 }
 
 /// How an Originate that did not wait came out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OriginateResponse {
     /// The ActionID of the Originate; other managers of this Asterisk may have used the same, so rather go by `uniqueid`.
-    pub action_id: String,
+    pub action_id: SmolStr,
     /// Whether the channel was answered.
     pub success: bool,
     /// Asterisk's number of the reason: 0 no such extension or number, 1 no answer, 4 answered, 5 busy, 8 not reachable.
@@ -28,15 +30,15 @@ pub struct OriginateResponse {
     /// The channel; none when it was never made.
     pub uniqueid: Option<aimg_core::Uniqueid>,
     /// The channel's name; of one that was never made, what was to be dialled.
-    pub channel: String,
+    pub channel: SmolStr,
     /// The dialplan context it was sent to; empty when an application was.
-    pub context: String,
+    pub context: SmolStr,
     /// The extension.
-    pub exten: String,
+    pub exten: SmolStr,
     /// The application.
-    pub application: String,
+    pub application: SmolStr,
     /// Its arguments.
-    pub data: String,
+    pub data: SmolStr,
 }
 debug_shows!(OriginateResponse: action_id, success, reason, uniqueid);
 
@@ -71,7 +73,7 @@ pub struct BridgeMerge {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conference {
     /// The conference's name.
-    pub conference: String,
+    pub conference: SmolStr,
     /// Its bridge.
     pub bridge: BridgeSnapshot,
     /// Who; nobody when it is about the whole conference.
@@ -147,12 +149,12 @@ mod tests {
     use crate::event::tests::{event, with_id};
 
     fn bridge(id: &str) -> BridgeSnapshot {
-        BridgeSnapshot { id: id.to_owned(), ..BridgeSnapshot::default() }
+        BridgeSnapshot { id: id.into(), ..BridgeSnapshot::default() }
     }
 
     #[test]
     fn calls_are_typed() {
-        let dial = Dial { caller: Some(with_id("1")), callee: with_id("2"), status: "RINGING".to_owned() };
+        let dial = Dial { caller: Some(with_id("1")), callee: with_id("2"), status: "RINGING".into() };
         let cases = [
             (
                 "Event: DialState\r\nUniqueid: 1\r\nDestUniqueid: 2\r\nDialStatus: RINGING\r\n",
@@ -190,7 +192,7 @@ mod tests {
     #[test]
     fn conferences_are_typed() {
         let told = |channel: Option<&str>, admin, talking| {
-            let (conference, channel) = ("9".to_owned(), channel.map(with_id));
+            let (conference, channel) = ("9".into(), channel.map(with_id));
             Box::new(Conference { conference, bridge: bridge("b"), channel, admin, talking })
         };
         let cases = [

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aimg_core::Uniqueid;
+use smol_str::SmolStr;
 
 use super::Event;
 use super::fields::{Fields, debug_shows};
@@ -14,9 +15,9 @@ pub struct NewExten {
     /// The channel that entered it.
     pub channel: ChannelSnapshot,
     /// The application about to run.
-    pub application: String,
+    pub application: SmolStr,
     /// Its arguments.
-    pub application_data: String,
+    pub application_data: SmolStr,
 }
 debug_shows!(NewExten: channel, application);
 
@@ -26,9 +27,9 @@ pub struct VarSet {
     /// Whose it is; a global variable has none.
     pub channel: Option<ChannelSnapshot>,
     /// Its name.
-    pub variable: String,
+    pub variable: SmolStr,
     /// Its value.
-    pub value: String,
+    pub value: SmolStr,
 }
 debug_shows!(VarSet: channel, variable);
 
@@ -38,9 +39,9 @@ pub struct Rename {
     /// The channel.
     pub uniqueid: Uniqueid,
     /// The name it had.
-    pub name_before: String,
+    pub name_before: SmolStr,
     /// The name it has.
-    pub name: String,
+    pub name: SmolStr,
 }
 
 /// The end of a channel.
@@ -51,7 +52,7 @@ pub struct Hangup {
     /// The Q.850 cause; 0 when Asterisk tells none.
     pub cause: u16,
     /// The cause in Asterisk's words; empty in a request.
-    pub cause_text: String,
+    pub cause_text: SmolStr,
 }
 
 /// A channel put the other side on hold.
@@ -60,7 +61,7 @@ pub struct Hold {
     /// The channel.
     pub channel: ChannelSnapshot,
     /// The class of music it asked for; empty when none.
-    pub music_class: String,
+    pub music_class: SmolStr,
 }
 
 /// A keypress (class `dtmf`).
@@ -69,7 +70,7 @@ pub struct Dtmf {
     /// The channel.
     pub channel: ChannelSnapshot,
     /// The key: `0` to `9`, `*`, `#`, `A` to `D`.
-    pub digit: String,
+    pub digit: SmolStr,
     /// Whether Asterisk got it from the channel; else it sent it.
     pub received: bool,
     /// How long the key was held; zero at its beginning.
@@ -84,7 +85,7 @@ pub struct MusicOnHold {
     /// Who hears it.
     pub channel: ChannelSnapshot,
     /// The class of music.
-    pub music_class: String,
+    pub music_class: SmolStr,
 }
 
 /// Somebody stopped talking (the dialplan's `TALK_DETECT`).
@@ -185,10 +186,10 @@ mod tests {
 
     #[test]
     fn audio_and_keys_of_a_channel_are_typed() {
-        let music = |class: &str| Box::new(MusicOnHold { channel: with_id("1"), music_class: class.to_owned() });
+        let music = |class: &str| Box::new(MusicOnHold { channel: with_id("1"), music_class: class.into() });
         let dtmf = |received, ms| {
             let duration = Duration::from_millis(ms);
-            Box::new(Dtmf { channel: with_id("1"), digit: "#".to_owned(), received, duration })
+            Box::new(Dtmf { channel: with_id("1"), digit: "#".into(), received, duration })
         };
         let pair = |source: Option<&str>, id, optimized| {
             Box::new(LocalPair { one: with_id("1"), two: with_id("2"), source: source.map(with_id), id, optimized })
@@ -197,7 +198,7 @@ mod tests {
         let cases = [
             (
                 "Event: Hold\r\nUniqueid: 1\r\nMusicClass: default\r\n",
-                Event::Hold(Box::new(Hold { channel: with_id("1"), music_class: "default".to_owned() })),
+                Event::Hold(Box::new(Hold { channel: with_id("1"), music_class: "default".into() })),
             ),
             ("Event: Unhold\r\nUniqueid: 1\r\n", Event::Unhold(with_id("1"))),
             ("Event: DTMFBegin\r\nUniqueid: 1\r\nDigit: #\r\nDirection: Received\r\n", Event::DtmfBegin(dtmf(true, 0))),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use smol_str::SmolStr;
+
 use super::Event;
 use super::fields::{DeviceState, Fields, debug_shows};
 
@@ -9,28 +11,28 @@ use super::fields::{DeviceState, Fields, debug_shows};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerStatus {
     /// Such as `PJSIP`.
-    pub channel_type: String,
+    pub channel_type: SmolStr,
     /// Such as `PJSIP/alice`.
-    pub peer: String,
+    pub peer: SmolStr,
     /// `Registered`, `Unregistered`, `Rejected`, `Reachable`, `Lagged`, `Unreachable` or `Unknown`.
-    pub status: String,
+    pub status: SmolStr,
     /// Why, where that is told.
-    pub cause: String,
+    pub cause: SmolStr,
     /// Its address, where that is told.
-    pub address: String,
+    pub address: SmolStr,
 }
 
 /// A contact of PJSIP: one place where an address of record can be reached.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ContactStatus {
     /// The contact's URI.
-    pub uri: String,
+    pub uri: SmolStr,
     /// `Created`, `Updated`, `Removed`, `Reachable`, `Unreachable`, `NonQualified` or `Unknown`.
-    pub status: String,
+    pub status: SmolStr,
     /// The address of record.
-    pub aor: String,
+    pub aor: SmolStr,
     /// The endpoint.
-    pub endpoint: String,
+    pub endpoint: SmolStr,
     /// How long the last qualify took; `None` when there was none.
     pub round_trip: Option<Duration>,
 }
@@ -40,15 +42,15 @@ debug_shows!(ContactStatus: status, aor, endpoint, round_trip);
 #[derive(Clone, PartialEq, Eq)]
 pub struct Registry {
     /// Such as `pjsip`.
-    pub channel_type: String,
+    pub channel_type: SmolStr,
     /// As whom.
-    pub username: String,
+    pub username: SmolStr,
     /// Where.
-    pub domain: String,
+    pub domain: SmolStr,
     /// `Registered`, `Unregistered`, `Rejected` or `Failed`.
-    pub status: String,
+    pub status: SmolStr,
     /// Why, where that is told.
-    pub cause: String,
+    pub cause: SmolStr,
 }
 debug_shows!(Registry: channel_type, domain, status, cause);
 
@@ -56,7 +58,7 @@ debug_shows!(Registry: channel_type, domain, status, cause);
 #[derive(Clone, PartialEq, Eq)]
 pub struct DeviceStateChange {
     /// Such as `PJSIP/alice` or `Custom:lamp`.
-    pub device: String,
+    pub device: SmolStr,
     /// Its state.
     pub state: DeviceState,
 }
@@ -67,15 +69,15 @@ debug_shows!(DeviceStateChange: state);
 #[derive(Clone, PartialEq, Eq)]
 pub struct ExtensionStatus {
     /// The extension.
-    pub exten: String,
+    pub exten: SmolStr,
     /// Its context.
-    pub context: String,
+    pub context: SmolStr,
     /// The devices.
-    pub hint: String,
+    pub hint: SmolStr,
     /// Asterisk's number: -2 removed, -1 no hint, 0 idle, and bits 1 in use, 2 busy, 4 unavailable, 8 ringing, 16 on hold.
     pub status: i32,
     /// The same in words, such as `InUse&Ringing`.
-    pub status_text: String,
+    pub status_text: SmolStr,
 }
 debug_shows!(ExtensionStatus: context, status, status_text);
 
@@ -83,13 +85,13 @@ debug_shows!(ExtensionStatus: context, status, status_text);
 #[derive(Clone, PartialEq, Eq)]
 pub struct PresenceStateChange {
     /// Such as `CustomPresence:alice`.
-    pub presentity: String,
+    pub presentity: SmolStr,
     /// Such as `available`, `away` or `dnd`.
-    pub status: String,
+    pub status: SmolStr,
     /// What kind of it.
-    pub subtype: String,
+    pub subtype: SmolStr,
     /// What that one says.
-    pub message: String,
+    pub message: SmolStr,
 }
 debug_shows!(PresenceStateChange: presentity, status, subtype);
 
@@ -97,7 +99,7 @@ debug_shows!(PresenceStateChange: presentity, status, subtype);
 #[derive(Clone, PartialEq, Eq)]
 pub struct MessageWaiting {
     /// Such as `100@default`.
-    pub mailbox: String,
+    pub mailbox: SmolStr,
     /// Messages nobody has heard.
     pub new_messages: u32,
     /// Messages that were heard.
@@ -161,7 +163,7 @@ mod tests {
 
     #[test]
     fn who_can_be_reached_is_typed() {
-        let s = str::to_owned;
+        let s = SmolStr::new;
         let cases = [
             (
                 "Event: PeerStatus\r\nChannelType: PJSIP\r\nPeer: PJSIP/a\r\nPeerStatus: Reachable\r\n",
@@ -169,8 +171,8 @@ mod tests {
                     channel_type: s("PJSIP"),
                     peer: s("PJSIP/a"),
                     status: s("Reachable"),
-                    cause: String::new(),
-                    address: String::new(),
+                    cause: SmolStr::default(),
+                    address: SmolStr::default(),
                 })),
             ),
             (
@@ -191,7 +193,7 @@ mod tests {
                     username: s("sip:a"),
                     domain: s("sip:d"),
                     status: s("Rejected"),
-                    cause: String::new(),
+                    cause: SmolStr::default(),
                 })),
             ),
             (

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use aimg_core::Uniqueid;
+use smol_str::SmolStr;
 
 use crate::channel::{text, unescaped};
 use crate::{BridgeSnapshot, ChannelSnapshot, Message};
@@ -16,17 +17,17 @@ pub(super) struct Fields<'m>(pub(super) &'m Message);
 
 impl Fields<'_> {
     /// The value as it is.
-    pub(super) fn text(self, key: &str) -> String {
+    pub(super) fn text(self, key: &str) -> SmolStr {
         text(self.0.first(key).unwrap_or_default())
     }
 
     /// The value, C-escaped by Asterisk.
-    pub(super) fn unescaped(self, key: &str) -> String {
+    pub(super) fn unescaped(self, key: &str) -> SmolStr {
         unescaped(self.0.first(key).unwrap_or_default())
     }
 
     /// The value, or nothing when it is empty.
-    pub(super) fn optional(self, key: &str) -> Option<String> {
+    pub(super) fn optional(self, key: &str) -> Option<SmolStr> {
         Some(self.text(key)).filter(|value| !value.is_empty())
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aimg_core::Uniqueid;
+use smol_str::SmolStr;
 
 use super::Event;
 use super::fields::{DeviceState, Fields, debug_shows};
@@ -14,7 +15,7 @@ pub struct QueueCaller {
     /// Who.
     pub channel: ChannelSnapshot,
     /// The queue.
-    pub queue: String,
+    pub queue: SmolStr,
     /// The caller's place in it; the first is 1.
     pub position: u32,
     /// The place at which the caller joined; only in [`Event::QueueCallerAbandon`].
@@ -29,15 +30,15 @@ pub struct QueueCaller {
 #[derive(Clone, PartialEq, Eq)]
 pub struct QueueMember {
     /// The queue.
-    pub queue: String,
+    pub queue: SmolStr,
     /// The member's name.
-    pub name: String,
+    pub name: SmolStr,
     /// What is dialled to reach the member.
-    pub interface: String,
+    pub interface: SmolStr,
     /// The device whose state is the member's.
-    pub state_interface: String,
+    pub state_interface: SmolStr,
     /// How it became one: `dynamic`, `realtime` or `static`.
-    pub membership: String,
+    pub membership: SmolStr,
     /// Members of a higher penalty are called later.
     pub penalty: u32,
     /// Calls taken.
@@ -51,7 +52,7 @@ pub struct QueueMember {
     /// Whether the member takes no calls.
     pub paused: bool,
     /// Why not.
-    pub paused_reason: String,
+    pub paused_reason: SmolStr,
 }
 debug_shows!(QueueMember: queue, membership, penalty, calls_taken, in_call, status, paused);
 
@@ -63,11 +64,11 @@ pub struct AgentCall {
     /// The member's channel.
     pub agent: Option<ChannelSnapshot>,
     /// The queue.
-    pub queue: String,
+    pub queue: SmolStr,
     /// The member's name.
-    pub member_name: String,
+    pub member_name: SmolStr,
     /// What was dialled to reach the member.
-    pub interface: String,
+    pub interface: SmolStr,
     /// How long the member's phone rang; in [`Event::AgentConnect`] and [`Event::AgentRingNoAnswer`]. Asterisk tells whole
     /// seconds in the first and milliseconds in the second.
     pub ring_time: Duration,
@@ -76,7 +77,7 @@ pub struct AgentCall {
     /// How long they talked; in [`Event::AgentComplete`].
     pub talk_time: Duration,
     /// Who ended it, in [`Event::AgentComplete`]: `caller`, `agent` or `transfer`.
-    pub reason: String,
+    pub reason: SmolStr,
 }
 debug_shows!(AgentCall: caller, agent, queue, ring_time, hold_time, talk_time, reason);
 
@@ -86,7 +87,7 @@ pub struct Agent {
     /// The agent's channel.
     pub channel: ChannelSnapshot,
     /// The agent's id in agents.conf.
-    pub agent: String,
+    pub agent: SmolStr,
     /// How long the agent was logged in; zero at the login.
     pub logged_in: Duration,
 }
@@ -95,11 +96,11 @@ pub struct Agent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueParams {
     /// The queue.
-    pub queue: String,
+    pub queue: SmolStr,
     /// How many callers may wait; any number when 0.
     pub callers_max: u32,
     /// Whom it calls first, such as `ringall`.
-    pub strategy: String,
+    pub strategy: SmolStr,
     /// Callers that wait.
     pub calls: u32,
     /// How long callers wait on average.
@@ -120,17 +121,17 @@ pub struct QueueParams {
 #[derive(Clone, PartialEq, Eq)]
 pub struct QueueEntry {
     /// The queue.
-    pub queue: String,
+    pub queue: SmolStr,
     /// The caller's place in it; the first is 1.
     pub position: u32,
     /// The caller's channel.
     pub uniqueid: Uniqueid,
     /// The channel's name.
-    pub channel: String,
+    pub channel: SmolStr,
     /// The caller's number.
-    pub caller_number: String,
+    pub caller_number: SmolStr,
     /// The caller's name.
-    pub caller_name: String,
+    pub caller_name: SmolStr,
     /// How long the caller has waited.
     pub wait: Duration,
 }
@@ -140,7 +141,7 @@ debug_shows!(QueueEntry: queue, position, uniqueid, channel, wait);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSummary {
     /// The queue.
-    pub queue: String,
+    pub queue: SmolStr,
     /// Members whose device is reachable.
     pub logged_in: u32,
     /// Members that could take a call.
@@ -274,7 +275,7 @@ mod tests {
     #[test]
     fn callers_of_a_queue_are_typed() {
         let told = |position, original_position, count, hold_s| {
-            let (channel, queue, hold_time) = (with_id("1"), "sales".to_owned(), Duration::from_secs(hold_s));
+            let (channel, queue, hold_time) = (with_id("1"), "sales".into(), Duration::from_secs(hold_s));
             Box::new(QueueCaller { channel, queue, position, original_position, count, hold_time })
         };
         let cases = [
@@ -295,18 +296,18 @@ mod tests {
     fn members_are_typed_in_events_and_lists() {
         let told = || {
             Box::new(QueueMember {
-                queue: "sales".to_owned(),
-                name: "Ann".to_owned(),
-                interface: "PJSIP/ann".to_owned(),
-                state_interface: "PJSIP/ann".to_owned(),
-                membership: "dynamic".to_owned(),
+                queue: "sales".into(),
+                name: "Ann".into(),
+                interface: "PJSIP/ann".into(),
+                state_interface: "PJSIP/ann".into(),
+                membership: "dynamic".into(),
                 penalty: 3,
                 calls_taken: 4,
                 last_call_s: 1_763_900_000,
                 in_call: true,
                 status: DeviceState::InUse,
                 paused: true,
-                paused_reason: "lunch".to_owned(),
+                paused_reason: "lunch".into(),
             })
         };
         let rest = "Queue: sales\r\nStateInterface: PJSIP/ann\r\nMembership: dynamic\r\nPenalty: 3\r\nCallsTaken: 4\r\n\
@@ -331,13 +332,13 @@ mod tests {
             Box::new(AgentCall {
                 caller: Some(with_id("1")),
                 agent: Some(with_id("2")),
-                queue: "sales".to_owned(),
-                member_name: "Ann".to_owned(),
-                interface: "PJSIP/ann".to_owned(),
+                queue: "sales".into(),
+                member_name: "Ann".into(),
+                interface: "PJSIP/ann".into(),
                 ring_time: Duration::from_millis(ring_ms),
                 hold_time: Duration::from_secs(hold_s),
                 talk_time: Duration::from_secs(talk_s),
-                reason: reason.to_owned(),
+                reason: reason.into(),
             })
         };
         let cases = [
@@ -359,7 +360,7 @@ mod tests {
             assert_eq!(event(&text), expected);
         }
         let agent =
-            |s| Box::new(Agent { channel: with_id("1"), agent: "1001".to_owned(), logged_in: Duration::from_secs(s) });
+            |s| Box::new(Agent { channel: with_id("1"), agent: "1001".into(), logged_in: Duration::from_secs(s) });
         assert_eq!(event("Event: AgentLogin\r\nUniqueid: 1\r\nAgent: 1001\r\n"), Event::AgentLogin(agent(0)));
         assert_eq!(
             event("Event: AgentLogoff\r\nUniqueid: 1\r\nAgent: 1001\r\nLogintime: 8\r\n"),

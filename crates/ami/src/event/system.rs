@@ -1,5 +1,7 @@
 //! What Asterisk tells of itself, and what a dialplan or another manager tells everybody.
 
+use smol_str::SmolStr;
+
 use super::Event;
 use super::fields::{Fields, debug_shows};
 use crate::ChannelSnapshot;
@@ -8,11 +10,11 @@ use crate::ChannelSnapshot;
 #[derive(Clone, PartialEq, Eq)]
 pub struct UserEvent {
     /// The event's own name.
-    pub name: String,
+    pub name: SmolStr,
     /// The channel whose dialplan told it; none when a manager did.
     pub channel: Option<ChannelSnapshot>,
     /// All headers of the message, the channel's too, in order.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(SmolStr, SmolStr)>,
 }
 debug_shows!(UserEvent: name, channel);
 
@@ -31,7 +33,7 @@ pub(super) fn read(name: &str, f: Fields<'_>) -> Option<Event> {
         "UserEvent" => Event::UserEvent(Box::new(UserEvent {
             name: f.optional("UserEvent")?,
             channel: f.channel(),
-            headers: f.0.headers().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            headers: f.0.headers().map(|(key, value)| (key.into(), value.into())).collect(),
         })),
         _ => return None,
     })

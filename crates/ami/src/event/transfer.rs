@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use smol_str::SmolStr;
+
 use super::Event;
 use super::fields::{Fields, debug_shows};
 use crate::{BridgeSnapshot, ChannelSnapshot};
@@ -10,7 +12,7 @@ use crate::{BridgeSnapshot, ChannelSnapshot};
 #[derive(Clone, PartialEq, Eq)]
 pub struct BlindTransfer {
     /// Whether it went well: `Success`, `Fail`, `Invalid` or `Not Permitted`.
-    pub result: String,
+    pub result: SmolStr,
     /// Who sent it.
     pub transferer: ChannelSnapshot,
     /// Who was sent; nobody when several were.
@@ -20,9 +22,9 @@ pub struct BlindTransfer {
     /// Whether the phone did it (SIP REFER), not a feature code.
     pub external: bool,
     /// The dialplan context it was sent to.
-    pub context: String,
+    pub context: SmolStr,
     /// The extension it was sent to.
-    pub exten: String,
+    pub exten: SmolStr,
 }
 debug_shows!(BlindTransfer: result, transferer, transferee, bridge, external, context);
 
@@ -30,7 +32,7 @@ debug_shows!(BlindTransfer: result, transferer, transferee, bridge, external, co
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttendedTransfer {
     /// Whether it went well: `Success`, `Fail`, `Invalid` or `Not Permitted`.
-    pub result: String,
+    pub result: SmolStr,
     /// Who did it, in the first call.
     pub first_transferer: ChannelSnapshot,
     /// The first call's bridge.
@@ -46,9 +48,9 @@ pub struct AttendedTransfer {
     /// Whether the phone did it (SIP REFER with Replaces), not a feature code.
     pub external: bool,
     /// What became of it: `Bridge`, `App`, `Link`, `Threeway` or `Fail`.
-    pub destination: String,
+    pub destination: SmolStr,
     /// The bridge that all are in, when `destination` is one.
-    pub destination_bridge: String,
+    pub destination_bridge: SmolStr,
 }
 
 /// A call in a car park.
@@ -59,11 +61,11 @@ pub struct ParkedCall {
     /// Who parked it, when that is known.
     pub parker: Option<ChannelSnapshot>,
     /// What calls back who parked it.
-    pub parker_dial_string: String,
+    pub parker_dial_string: SmolStr,
     /// Who took it out; only in [`Event::UnParkedCall`].
     pub retriever: Option<ChannelSnapshot>,
     /// The car park.
-    pub lot: String,
+    pub lot: SmolStr,
     /// Its space, which is the extension to call to take it out.
     pub space: u32,
     /// How much longer it may stay; for ever when zero.
@@ -124,7 +126,7 @@ mod tests {
     use crate::event::tests::{event, with_id};
 
     fn bridge(id: &str) -> Option<BridgeSnapshot> {
-        Some(BridgeSnapshot { id: id.to_owned(), ..BridgeSnapshot::default() })
+        Some(BridgeSnapshot { id: id.into(), ..BridgeSnapshot::default() })
     }
 
     #[test]
@@ -132,13 +134,13 @@ mod tests {
         let blind = "Event: BlindTransfer\r\nResult: Success\r\nTransfererUniqueid: 1\r\nTransfereeUniqueid: 2\r\n\
                      BridgeUniqueid: b\r\nIsExternal: Yes\r\nContext: inside\r\nExtension: 300\r\n";
         let expected = BlindTransfer {
-            result: "Success".to_owned(),
+            result: "Success".into(),
             transferer: with_id("1"),
             transferee: Some(with_id("2")),
             bridge: bridge("b"),
             external: true,
-            context: "inside".to_owned(),
-            exten: "300".to_owned(),
+            context: "inside".into(),
+            exten: "300".into(),
         };
         assert_eq!(event(blind), Event::BlindTransfer(Box::new(expected)));
 
@@ -147,7 +149,7 @@ mod tests {
                         TransfereeUniqueid: 3\r\nTransferTargetUniqueid: 4\r\nIsExternal: No\r\nDestType: Bridge\r\n\
                         DestBridgeUniqueid: b\r\n";
         let expected = AttendedTransfer {
-            result: "Success".to_owned(),
+            result: "Success".into(),
             first_transferer: with_id("1"),
             first_bridge: bridge("a"),
             second_transferer: with_id("2"),
@@ -155,8 +157,8 @@ mod tests {
             transferee: Some(with_id("3")),
             target: Some(with_id("4")),
             external: false,
-            destination: "Bridge".to_owned(),
-            destination_bridge: "b".to_owned(),
+            destination: "Bridge".into(),
+            destination_bridge: "b".into(),
         };
         assert_eq!(event(attended), Event::AttendedTransfer(Box::new(expected)));
     }
@@ -167,9 +169,9 @@ mod tests {
             Box::new(ParkedCall {
                 parkee: with_id("1"),
                 parker: Some(with_id("2")),
-                parker_dial_string: "PJSIP/a".to_owned(),
+                parker_dial_string: "PJSIP/a".into(),
                 retriever: retriever.map(with_id),
-                lot: "default".to_owned(),
+                lot: "default".into(),
                 space: 701,
                 timeout: Duration::from_secs(45),
                 duration: Duration::from_secs(3),
