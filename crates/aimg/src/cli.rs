@@ -78,6 +78,9 @@ pub(crate) struct Serve {
     /// Do the work on these sockets, which a parent holds: file descriptors between commas
     #[arg(long, hide = true, value_delimiter = ',', value_name = "FD")]
     pub(crate) worker: Vec<i32>,
+    /// How far the gateway's clock is ahead of the machine's monotonic clock, in microseconds
+    #[arg(long, hide = true, requires = "worker", allow_negative_numbers = true)]
+    pub(crate) clock: Option<i64>,
     /// Go on with the captures of the worker before
     #[arg(long, hide = true, requires = "worker")]
     pub(crate) takeover: bool,

@@ -23,8 +23,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
     let settings = Settings::load(&Places::usual(cli.config), std::env::vars_os())?;
     let output = Output { json: cli.json };
     match cli.command {
-        Command::Serve(Serve { worker, takeover }) if !worker.is_empty() => {
-            worker::run(settings, output, &worker, takeover).await
+        Command::Serve(Serve { worker, clock, takeover }) if !worker.is_empty() => {
+            worker::run(settings, output, &worker, clock, takeover).await
         }
         Command::Serve(_) => serve::run(&settings).await,
         Command::Check => check::run(&settings, output).await,

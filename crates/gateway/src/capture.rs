@@ -17,6 +17,8 @@ use aimg_session::Input;
 use aimg_store::{Change, RecordingRow};
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::backlog::Backlog;
+use crate::disk::Disks;
 use crate::inbox::{Inbox, Routes};
 use crate::journal::Journal;
 
@@ -43,6 +45,9 @@ pub(crate) struct Studio {
     pub(crate) recordings_dir: PathBuf,
     /// Recordings finished at once: each reads and writes the disk as fast as it can.
     pub(crate) finishing: Arc<Semaphore>,
+    pub(crate) disks: Disks,
+    /// Recordings that the disk did not take.
+    pub(crate) backlog: Backlog,
 }
 
 /// What a capture is told while it runs.
@@ -142,6 +147,7 @@ async fn carry_on(studio: Studio, mut manifest: Manifest, inbox: Inbox, mut orde
 }
 
 async fn open(studio: &Studio, manifest: &Manifest, dir: &PartDir) -> Result<[SocketAddr; 2], String> {
+    studio.disks.admit()?;
     dir.create().map_err(|e| e.to_string())?;
     let open = |direction| {
         let meta = aimg_spool::FlowMeta {
@@ -242,9 +248,25 @@ async fn keep(manifest: &Manifest, dir: &PartDir) {
     }
 }
 
+/// Why a recording could not be finished; its spool is there.
+#[derive(Debug)]
+pub(crate) struct Unfinished {
+    /// One sentence.
+    pub(crate) reason: String,
+    /// Whether trying again may help.
+    pub(crate) is_passing: bool,
+}
+
 /// Makes the recording, writes its row, and only then removes the spool.
 async fn finish(studio: &Studio, manifest: &Manifest, dir: PartDir) -> Result<bool, String> {
-    let finished = make_recording(studio, dir.clone()).await?;
+    let finished = match make_recording(studio, dir.clone()).await {
+        Ok(finished) => finished,
+        Err(Unfinished { reason, is_passing: true }) => {
+            studio.backlog.keep(dir);
+            return Err(format!("{reason}; it is tried again when the disk has room"));
+        }
+        Err(Unfinished { reason, .. }) => return Err(reason),
+    };
     let complete = finished.certificate.complete;
     studio.journal.write(Change::Recording(recording_row(&finished, studio.clock.now()))).await;
     if let Err(error) = dir.discard() {
@@ -254,13 +276,14 @@ async fn finish(studio: &Studio, manifest: &Manifest, dir: PartDir) -> Result<bo
 }
 
 /// Finishes one part directory on a thread that may wait for the disk.
-pub(crate) async fn make_recording(studio: &Studio, dir: PartDir) -> Result<Finished, String> {
-    let _place = studio.finishing.acquire().await.map_err(|e| e.to_string())?;
+pub(crate) async fn make_recording(studio: &Studio, dir: PartDir) -> Result<Finished, Unfinished> {
+    let defect = |reason: String| Unfinished { reason, is_passing: false };
+    let _place = studio.finishing.acquire().await.map_err(|e| defect(e.to_string()))?;
     let recordings_dir = studio.recordings_dir.clone();
     tokio::task::spawn_blocking(move || aimg_recording::finish(&dir, &recordings_dir))
         .await
-        .map_err(|e| e.to_string())?
-        .map_err(|e| e.to_string())
+        .map_err(|e| defect(e.to_string()))?
+        .map_err(|e| Unfinished { is_passing: e.is_passing(), reason: e.to_string() })
 }
 
 pub(crate) fn recording_row(finished: &Finished, created_at: Timestamp) -> RecordingRow {

@@ -14,6 +14,8 @@ pub struct Config {
     pub spool_dir: PathBuf,
     /// Where finished recordings are.
     pub recordings_dir: PathBuf,
+    /// What is kept free of the disks of both: with less, no capture begins. 0 keeps nothing.
+    pub disk_reserve_bytes: u64,
     /// The media plane.
     pub media: aimg_media::Config,
     /// How long a call waits in the hook for its capture, at most.

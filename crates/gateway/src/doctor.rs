@@ -37,6 +37,8 @@ pub struct Config {
     pub spool_dir: PathBuf,
     /// Where finished recordings are.
     pub recordings_dir: PathBuf,
+    /// What is kept free of the disks of both; with less, no capture begins.
+    pub disk_reserve_bytes: u64,
     /// The media plane.
     pub media: aimg_media::Config,
     /// Captures at once on one PBX.

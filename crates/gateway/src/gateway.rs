@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aimg_core::{PbxId, TenantId, TenantScope};
-use aimg_media::{Inheritance, Media};
+use aimg_media::{Clock, Inheritance, Media};
 use aimg_recording::SpoolLock;
 use aimg_session::{CaptureRule, Switchboard};
 use aimg_store::{Pbx, Store};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
+use crate::backlog::Backlog;
 use crate::capture::{Captures, Studio};
+use crate::disk::Disks;
 use crate::inbox::{Inbox, Routes};
 use crate::journal::Journal;
 use crate::link::{Link, LinkReport, LinkState};
@@ -42,6 +44,8 @@ struct Running {
 pub struct Sockets {
     /// One a shard, as [`aimg_media::bind_ports`] made them.
     pub sockets: Vec<std::net::UdpSocket>,
+    /// The clock of all processes that have them, one after the other.
+    pub clock: Clock,
     /// They were another gateway's until it died: its captures go on.
     pub takeover: bool,
 }
@@ -77,7 +81,8 @@ impl Gateway {
         let lock = take_spool(&config.spool_dir).await?;
         let mut left = Left::find(&config.spool_dir)?;
         let spools = if sockets.takeover { left.spools() } else { Vec::new() };
-        let inheritance = Inheritance { sockets: sockets.sockets, batch_dir: config.spool_dir.clone(), spools };
+        let Sockets { sockets, clock, .. } = sockets;
+        let inheritance = Inheritance { sockets, clock, batch_dir: config.spool_dir.clone(), spools };
         let (media, events, resumed) = Media::take_over(config.media.clone(), inheritance)?;
         let (journal, writer) = Journal::start(store.clone());
         let routes = Routes::default();
@@ -90,6 +95,8 @@ impl Gateway {
             spool_dir: config.spool_dir.clone(),
             recordings_dir: config.recordings_dir.clone(),
             finishing: Arc::new(Semaphore::new(FINISHING_MAX)),
+            disks: Disks::watch(&config.spool_dir, &config.recordings_dir, config.disk_reserve_bytes).await,
+            backlog: Backlog::default(),
         };
         left.resume(&studio, &resumed).await;
         Ok(Self {
@@ -110,6 +117,11 @@ impl Gateway {
         self.studio.media.stats().shards.iter().map(|s| s.address).collect()
     }
 
+    /// How much room the disks have.
+    pub fn disks(&self) -> Disks {
+        self.studio.disks.clone()
+    }
+
     /// Runs until `stop` is done. Ends by itself with an error, and as for [`Stop::Drain`], when no PBX can be used until a
     /// person changes something.
     pub async fn run(mut self, stop: impl Future<Output = Stop>) -> Result<Stop, Error> {
@@ -117,6 +129,9 @@ impl Gateway {
         let mut follow = tokio::time::interval(self.config.pbxs_every);
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut recovering = None;
+        let Studio { backlog, .. } = &self.studio;
+        let backlog = backlog.clone().work(self.studio.clone(), self.store.clone(), self.config.node.clone());
+        let backlog = tokio::spawn(backlog);
         let end = loop {
             tokio::select! {
                 stop = &mut stop => break Ok(stop),
@@ -144,6 +159,9 @@ impl Gateway {
             return Ok(Stop::HandOver);
         }
         self.drain().await;
+        // What still waits for the disk is left to the next run.
+        backlog.abort();
+        let _ = backlog.await;
         if let Some(recovering) = recovering {
             let _ = recovering.await;
         }

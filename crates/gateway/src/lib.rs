@@ -8,8 +8,10 @@
 //! protocols (`ami`, `ari`).
 
 mod asterisk;
+mod backlog;
 mod capture;
 mod config;
+mod disk;
 pub mod doctor;
 mod error;
 #[cfg(test)]
@@ -23,6 +25,7 @@ mod recovery;
 mod translate;
 
 pub use config::Config;
+pub use disk::{DiskReport, DiskRoom, Disks};
 pub use error::Error;
 pub use gateway::{Gateway, Sockets, Stop};
 pub use pbx_config::{ami_config, ari_config};

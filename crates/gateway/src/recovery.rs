@@ -13,7 +13,7 @@ use aimg_session::KnownCall;
 use aimg_store::{Change, Store};
 
 use crate::Error;
-use crate::capture::{Studio, close, make_recording, recording_row};
+use crate::capture::{Studio, Unfinished, close, make_recording, recording_row};
 
 /// What was found when the gateway started, before anything of its own was added.
 #[derive(Debug, Default)]
@@ -118,8 +118,11 @@ impl Left {
         for dir in self.parts {
             match make_recording(&studio, dir.clone()).await {
                 Ok(finished) => enter(&studio, &store, &finished, &node, &dir).await,
-                Err(error) => {
-                    tracing::error!(session.id = %dir.session(), error, "a recording could not be finished, its spool is kept");
+                Err(Unfinished { reason, is_passing }) => {
+                    tracing::error!(session.id = %dir.session(), error = reason, "a recording could not be finished, its spool is kept");
+                    if is_passing {
+                        studio.backlog.keep(dir);
+                    }
                 }
             }
         }
@@ -132,7 +135,7 @@ fn open_manifest(dir: &PartDir) -> Option<Manifest> {
     Manifest::load(dir).ok().flatten().filter(|m| m.ended_at.is_none())
 }
 
-async fn enter(studio: &Studio, store: &Store, finished: &Finished, node: &NodeId, dir: &PartDir) {
+pub(crate) async fn enter(studio: &Studio, store: &Store, finished: &Finished, node: &NodeId, dir: &PartDir) {
     let Certificate { tenant, pbx, session, part, complete, opened_at, .. } = finished.certificate;
     // Where the process died before the session's row was written, this is all that is known of the call.
     if matches!(store.session(TenantScope::Tenant(tenant), session).await, Err(aimg_store::Error::NotFound { .. })) {
@@ -175,6 +178,8 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::backlog::Backlog;
+    use crate::disk::Disks;
     use crate::fixture::{OPERATOR, store};
     use crate::inbox::Routes;
     use crate::journal::Journal;
@@ -204,7 +209,7 @@ mod tests {
         std::fs::write(dir.spool_path(direction), [&header[..], &chunk].concat()).unwrap();
     }
 
-    fn studio(dir: &Path, store: &Store) -> Studio {
+    async fn studio(dir: &Path, store: &Store) -> Studio {
         let (media, _) = Media::start(aimg_media::Config { port: 0, ..aimg_media::Config::default() }).unwrap();
         Studio {
             clock: media.clock(),
@@ -214,6 +219,8 @@ mod tests {
             spool_dir: dir.join("spool"),
             recordings_dir: dir.join("recordings"),
             finishing: Arc::new(Semaphore::new(1)),
+            disks: Disks::watch(dir, dir, 0).await,
+            backlog: Backlog::default(),
         }
     }
 
@@ -221,7 +228,7 @@ mod tests {
     async fn a_recording_whose_session_was_never_written_is_finished_all_the_same() {
         let dir = tempfile::tempdir().unwrap();
         let (store, row) = store(dir.path()).await;
-        let studio = studio(dir.path(), &store);
+        let studio = studio(dir.path(), &store).await;
         std::fs::create_dir_all(&studio.spool_dir).unwrap();
         let manifest = Manifest {
             tenant: row.tenant,

@@ -282,6 +282,7 @@ mod tests {
 
     use super::*;
     use crate::Clock;
+    use crate::clock::Stamps;
     use crate::socket::tests::receiver;
 
     fn count(batch: &mut Batch, socket: &socket2::Socket) -> usize {
@@ -294,6 +295,7 @@ mod tests {
             let (socket, address) = receiver(ip, 1 << 20);
             let sender = UdpSocket::bind(ip).unwrap();
             let clock = Clock::anchored();
+            let mut stamps = Stamps::new(clock);
             let before = clock.now();
             sender.send_to(b"one", address).unwrap();
             sender.send_to(&[7; DATAGRAM_BYTES + 1], address).unwrap();
@@ -301,7 +303,7 @@ mod tests {
             let mut got = Vec::new();
             let received =
                 batch.receive(socket.as_fd(), |d| got.push((d.bytes.to_vec(), d.truncated, d.source, d.stamp_us)));
-            let reading = clock.read();
+            let reading = stamps.read();
             assert_eq!((received.unwrap(), got.len()), (2, 2));
             assert_eq!((&got[0].0[..], got[0].1), (&b"one"[..], false));
             assert_eq!((got[1].0.len(), got[1].1), (DATAGRAM_BYTES, true));

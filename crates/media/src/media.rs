@@ -17,6 +17,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use crate::batch::Batch;
+use crate::clock::Stamps;
 use crate::event::{EVENTS, Outbox};
 use crate::flow::{Flow, Remains};
 use crate::flow_table::FlowTable;
@@ -62,6 +63,9 @@ pub struct Closed {
 pub struct Inheritance {
     /// The shards' sockets, as [`bind_ports`] made them, in the same order.
     pub sockets: Vec<UdpSocket>,
+    /// The clock of the process before, so that the times of its packets and of later ones stay comparable, also when
+    /// the system's clock was set in between.
+    pub clock: Clock,
     /// Where the shards' receive buffers are: what a killed process had received and not yet spooled is found there.
     pub batch_dir: PathBuf,
     /// The spools of the flows to go on with; empty when there was no process before.
@@ -164,7 +168,7 @@ impl Media {
     /// Binds the ports and starts the threads.
     pub fn start(config: Config) -> Result<(Self, Events), Error> {
         let sockets = bind_ports(&config)?;
-        let (media, events, _) = Self::run(config, sockets, Inherited::Nothing)?;
+        let (media, events, _) = Self::run(config, sockets, Clock::anchored(), Inherited::Nothing)?;
         Ok((media, events))
     }
 
@@ -172,17 +176,17 @@ impl Media {
     ///
     /// Flows whose spools cannot be gone on with are left out of the list; their spools are as they were.
     pub fn take_over(config: Config, inheritance: Inheritance) -> Result<(Self, Events, Vec<Resumed>), Error> {
-        let Inheritance { sockets, batch_dir, spools } = inheritance;
-        Self::run(config, sockets, Inherited::Of { batch_dir, spools })
+        let Inheritance { sockets, clock, batch_dir, spools } = inheritance;
+        Self::run(config, sockets, clock, Inherited::Of { batch_dir, spools })
     }
 
     fn run(
         config: Config,
         sockets: Vec<UdpSocket>,
+        clock: Clock,
         inherited: Inherited,
     ) -> Result<(Self, Events, Vec<Resumed>), Error> {
         config.check()?;
-        let clock = Clock::anchored();
         let stop = Arc::new(AtomicBool::new(false));
         let (outbox, events) = Outbox::new(EVENTS);
         let (keeper, requests) = KeeperQueue::new();
@@ -200,6 +204,7 @@ impl Media {
                 mailbox: messages,
                 wake: Arc::clone(&wake),
                 clock,
+                stamps: Stamps::new(clock),
                 stop: Arc::clone(&stop),
                 batch: inherited.batch(number)?,
                 sorter: Sorter {

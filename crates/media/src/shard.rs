@@ -14,6 +14,7 @@ use aimg_spool::Route;
 use socket2::Socket;
 
 use crate::batch::{BATCH_PACKETS, Batch, Datagram};
+use crate::clock::Stamps;
 use crate::event::Outbox;
 use crate::flow::{Flow, Receipt};
 use crate::flow_table::{FlowTable, Refusal};
@@ -39,6 +40,8 @@ pub(crate) struct Shard {
     pub(crate) mailbox: Receiver<Message>,
     pub(crate) wake: Arc<Wake>,
     pub(crate) clock: Clock,
+    /// Takes the kernel's stamps over to it.
+    pub(crate) stamps: Stamps,
     /// Set to end the shard.
     pub(crate) stop: Arc<AtomicBool>,
     /// Its receive buffers.
@@ -137,19 +140,19 @@ impl Shard {
 
     /// Takes what an earlier process had in hand when it was killed.
     fn take_left(&mut self) {
-        let Self { batch, sorter, clock, .. } = self;
-        let reading = clock.read();
+        let Self { batch, sorter, stamps, .. } = self;
+        let reading = stamps.read();
         batch.left(|datagram| sorter.sort_left(&datagram, reading.arrival(datagram.stamp_us), reading.now));
     }
 
     /// Takes what the socket has, up to so many batches.
     fn receive(&mut self, batches_max: usize) {
-        let Self { batch, sorter, clock, socket, .. } = self;
+        let Self { batch, sorter, stamps, socket, .. } = self;
         for _ in 0..batches_max {
             let (mut bytes, mut read) = (0, None);
             let received = batch.receive(socket.as_fd(), |datagram| {
                 // Once a batch, after its packets were received.
-                let reading = *read.get_or_insert_with(|| clock.read());
+                let reading = *read.get_or_insert_with(|| stamps.read());
                 bytes += datagram.bytes.len() as u64;
                 sorter.note_kernel_drops(datagram.kernel_drops);
                 sorter.sort(&datagram, reading.arrival(datagram.stamp_us), reading.now);

@@ -73,6 +73,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether trying again later may help: the disk refused, and not what is on it.
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::Wav { .. })
+    }
+
     /// Makes an [`Error::Io`] of what `action` met at `path`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }

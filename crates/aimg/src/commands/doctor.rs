@@ -75,6 +75,7 @@ fn config(settings: &Settings) -> anyhow::Result<Config> {
         node: settings.node.clone().map_or_else(|| crate::node::name(&settings.data_dir), Ok)?,
         spool_dir: settings.spool_dir.clone(),
         recordings_dir: settings.recordings_dir.clone(),
+        disk_reserve_bytes: settings.disk_reserve_bytes,
         media: serve::media_config(settings),
         taps_max: worker::TAPS_MAX,
     })

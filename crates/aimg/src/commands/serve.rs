@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use aimg_media::Clock;
 use anyhow::Context;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process};
@@ -35,11 +36,13 @@ pub(crate) struct WorkerEnded(pub(crate) u8);
 
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let sockets = bind(settings).await?;
+    // Read once for all workers: a call that outlives one must not have its times torn where the system's was set.
+    let clock = Clock::anchored();
     let mut signals = Signals::new()?;
     let (mut takeover, mut short_lives) = (false, 0);
     loop {
         let born = Instant::now();
-        let mut worker = start(&sockets, takeover)?;
+        let mut worker = start(&sockets, clock, takeover)?;
         // Open as long as this process lives, or the worker ends itself; waiting for the worker would close it.
         let _alive = worker.stdin.take();
         let (status, asked) = attend(&mut worker, &mut signals).await?;
@@ -93,11 +96,12 @@ async fn bind(settings: &Settings) -> anyhow::Result<Vec<UdpSocket>> {
 }
 
 /// Starts a worker: this very command, with the sockets. What the program is on the disk is what runs.
-fn start(sockets: &[UdpSocket], takeover: bool) -> anyhow::Result<Child> {
+fn start(sockets: &[UdpSocket], clock: Clock, takeover: bool) -> anyhow::Result<Child> {
     let program = std::env::current_exe().context("the path of aimg itself is not known")?;
     let fds = sockets.iter().map(|s| s.as_raw_fd().to_string()).collect::<Vec<_>>().join(",");
     let mut command = Command::new(program);
-    command.args(std::env::args_os().skip(1)).arg("--worker").arg(fds).stdin(Stdio::piped());
+    command.args(std::env::args_os().skip(1)).arg("--worker").arg(fds);
+    command.arg("--clock").arg(clock.ahead_us().to_string()).stdin(Stdio::piped());
     if takeover {
         command.arg("--takeover");
     }

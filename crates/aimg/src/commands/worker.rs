@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aimg_gateway::{Config, Gateway, Sockets, Stop};
+use aimg_media::Clock;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -27,10 +28,17 @@ struct Ready {
     database: String,
 }
 
-pub(crate) async fn run(settings: Settings, output: Output, sockets: &[i32], takeover: bool) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    settings: Settings,
+    output: Output,
+    sockets: &[i32],
+    clock_us: Option<i64>,
+    takeover: bool,
+) -> anyhow::Result<()> {
     die_with_parent();
     init_log(&settings);
-    let sockets = Sockets { sockets: aimg_media::inherited_sockets(sockets)?, takeover };
+    let clock = clock_us.map_or_else(Clock::anchored, Clock::ahead_by);
+    let sockets = Sockets { sockets: aimg_media::inherited_sockets(sockets)?, clock, takeover };
     let store = open_store(&settings).await?;
     if let Some(weakness) = store.weakness().await? {
         tracing::warn!("{weakness}");
@@ -40,6 +48,7 @@ pub(crate) async fn run(settings: Settings, output: Output, sockets: &[i32], tak
         node: node.clone(),
         spool_dir: settings.spool_dir.clone(),
         recordings_dir: settings.recordings_dir.clone(),
+        disk_reserve_bytes: settings.disk_reserve_bytes,
         media: super::serve::media_config(&settings),
         hook_timeout: settings.hook_timeout,
         taps_max: TAPS_MAX,

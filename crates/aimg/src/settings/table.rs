@@ -120,6 +120,12 @@ settings! {
         format::path,
         "a path",
         "Where finished recordings and their certificates are kept.";
+    DISK_RESERVE_BYTES: u64 = "disk.reserve_bytes", "AIMG_DISK_RESERVE_BYTES", Text("1073741824"),
+        |s| format::count(s, 0..=1 << 50),
+        "0 to 1125899906842624",
+        "What is kept free of the disks of spool and recordings, in bytes. With less, no capture begins, so that those that \
+         run end well: a call in µ-law writes 2.2 MB a minute with its recording, so the default lets 50 of them go on for \
+         almost ten minutes.";
     NODE: Option<NodeId> = "node", "AIMG_NODE", Derived("made at random at the first start, kept in the data directory"),
         format::node,
         "1 to 16 of a-z and 0-9",

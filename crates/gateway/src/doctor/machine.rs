@@ -36,15 +36,15 @@ pub(super) struct Shard {
 /// Looks at everything, and opens the ports.
 pub(super) fn examine(config: &Config) -> (Vec<Finding>, Vec<Shard>) {
     let mut found = Vec::new();
-    found.extend(directory("spool", &config.spool_dir));
-    found.extend(directory("recordings", &config.recordings_dir));
+    found.extend(directory("spool", &config.spool_dir, config.disk_reserve_bytes));
+    found.extend(directory("recordings", &config.recordings_dir, config.disk_reserve_bytes));
     found.push(open_files(config));
     found.push(receive_buffer(config));
     let shards = ports(config, &mut found);
     (found, shards)
 }
 
-fn directory(what: &str, dir: &Path) -> Vec<Finding> {
+fn directory(what: &str, dir: &Path, reserve_bytes: u64) -> Vec<Finding> {
     if let Err(error) = aimg_recording::check_writable(dir) {
         let lines = [format!("mkdir -p {0} && chown aimg: {0}", dir.display())];
         return vec![
@@ -54,7 +54,7 @@ fn directory(what: &str, dir: &Path) -> Vec<Finding> {
     }
     let mut found = Vec::new();
     match statvfs(dir) {
-        Ok(disk) => found.push(free(what, dir, disk.f_bavail.saturating_mul(disk.f_frsize))),
+        Ok(disk) => found.push(free(what, dir, disk.f_bavail.saturating_mul(disk.f_frsize), reserve_bytes)),
         Err(error) => {
             let at = dir.display();
             found.push(Finding::warning(Area::Machine, format!("the free space of {at} could not be seen: {error}")));
@@ -66,11 +66,14 @@ fn directory(what: &str, dir: &Path) -> Vec<Finding> {
     found
 }
 
-fn free(what: &str, dir: &Path, bytes: u64) -> Finding {
+fn free(what: &str, dir: &Path, bytes: u64, reserve_bytes: u64) -> Finding {
     let (at, gib) = (dir.display(), bytes as f64 / f64::from(1 << 30));
     let hours = bytes / SPOOL_BYTES_PER_CALL_HOUR;
     let what = format!("{what} directory {at}: {gib:.1} GiB free, {hours} hours of one call in µ-law");
-    if bytes < FREE_BYTES_NONE {
+    if bytes < reserve_bytes {
+        let what = format!("{what}; {reserve_bytes} bytes are kept free (disk.reserve_bytes), so no capture begins");
+        Finding::problem(Area::Machine, Failure::NotWritable, what).cured_by("aimg.toml", [elsewhere(dir)])
+    } else if bytes < FREE_BYTES_NONE {
         Finding::problem(Area::Machine, Failure::NotWritable, what).cured_by("aimg.toml", [elsewhere(dir)])
     } else if bytes < FREE_BYTES_MIN {
         Finding::warning(Area::Machine, what).cured_by("aimg.toml", [elsewhere(dir)])
@@ -199,9 +202,10 @@ mod tests {
             (open_files_of(Some(65_536), 200_256), Level::Warning, "LimitNOFILE=200256"),
             (receive_buffer_of(8 << 20, 8 << 20), Level::Ok, ""),
             (receive_buffer_of(212_992, 8 << 20), Level::Warning, "net.core.rmem_max = 8388608"),
-            (free("spool", dir, 20 << 30), Level::Ok, ""),
-            (free("spool", dir, 1 << 30), Level::Warning, "spool_dir = "),
-            (free("recordings", Path::new("/x/recordings"), 1 << 20), Level::Problem, "recordings_dir = "),
+            (free("spool", dir, 20 << 30, 1 << 30), Level::Ok, ""),
+            (free("spool", dir, 1 << 30, 1 << 30), Level::Warning, "spool_dir = "),
+            (free("spool", dir, (1 << 30) - 1, 1 << 30), Level::Problem, "spool_dir = "),
+            (free("recordings", Path::new("/x/recordings"), 1 << 20, 0), Level::Problem, "recordings_dir = "),
         ];
         for (finding, level, line) in cases {
             assert_eq!(finding.level, level, "{finding:?}");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use aimg_core::{Codec, Direction, FlowId, SessionId};
-use aimg_media::{Closed, Config, Event, Events, FlowSpec, Inheritance, Media, MediaStats, Resumed, bind_ports};
+use aimg_media::{Clock, Closed, Config, Event, Events, FlowSpec, Inheritance, Media, MediaStats, Resumed, bind_ports};
 use aimg_rtp::{Arrival, Ledger, LedgerBuilder, Packet};
 use aimg_spool::{Damage, FlowMeta, Reader};
 use tempfile::TempDir;
@@ -50,7 +50,8 @@ impl Rig {
 
     fn heir(config: Config, sockets: &[UdpSocket], directory: TempDir, spools: Vec<PathBuf>) -> (Self, Vec<Resumed>) {
         let sockets = sockets.iter().map(|s| s.try_clone().unwrap()).collect();
-        let inheritance = Inheritance { sockets, batch_dir: directory.path().to_owned(), spools };
+        let inheritance =
+            Inheritance { sockets, clock: Clock::anchored(), batch_dir: directory.path().to_owned(), spools };
         let (media, events, resumed) = Media::take_over(config, inheritance).unwrap();
         (Self { media, events, directory }, resumed)
     }
