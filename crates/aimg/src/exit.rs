@@ -82,8 +82,12 @@ fn of_store(error: &Store) -> u8 {
         Store::NewerDatabase { .. } => NEWER,
         Store::NotFound { .. } | Store::NoDatabase { .. } => NO_SUCH_THING,
         Store::NotWritable { .. } | Store::ReadOnly => CANNOT_CREATE,
-        Store::Busy | Store::DiskFull | Store::Away { .. } => TRY_AGAIN,
-        Store::BadName(_) | Store::Conflict { .. } | Store::EmptyKey { .. } => USAGE,
+        Store::Busy | Store::DiskFull | Store::Away { .. } | Store::Stale { .. } => TRY_AGAIN,
+        Store::BadName(_)
+        | Store::BadUserName(_)
+        | Store::RoleAndTenant
+        | Store::Conflict { .. }
+        | Store::EmptyKey { .. } => USAGE,
         Store::Denied { .. }
         | Store::KeyFileOpen { .. }
         | Store::NoKey

@@ -59,6 +59,10 @@ uuid_id!(/// One Asterisk server.
     PbxId);
 uuid_id!(/// One call, from its first Newchannel to its last Hangup.
     SessionId);
+uuid_id!(/// A person's account.
+    UserId);
+uuid_id!(/// A program's key.
+    ApiKeyId);
 
 /// Asterisk's stable id of a channel, unique on its PBX.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

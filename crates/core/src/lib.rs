@@ -1,4 +1,4 @@
-//! The words that every crate shares: ids, tenant scope, time, codecs, call events and secrets.
+//! The words that every crate shares: ids, tenant scope, roles, time, codecs, call events and secrets.
 //!
 //! Nothing here does IO, reads a clock or draws a random number: what needs one takes it as an argument.
 
@@ -7,6 +7,7 @@ mod call;
 mod codec;
 mod event;
 mod ids;
+mod role;
 mod scope;
 mod secret;
 mod tap;
@@ -18,9 +19,10 @@ pub use call::{LegRow, SessionRow};
 pub use codec::{Codec, UnknownCodec};
 pub use event::{CallEvent, CallEventKind, CallState, FailReason};
 pub use ids::{
-    CallDirection, Direction, FlowId, IdError, MINTED_PREFIX, Minted, MintedWhat, NodeId, PbxId, SessionId, TenantId,
-    Uniqueid,
+    ApiKeyId, CallDirection, Direction, FlowId, IdError, MINTED_PREFIX, Minted, MintedWhat, NodeId, PbxId, SessionId,
+    TenantId, Uniqueid, UserId,
 };
+pub use role::{Permission, Role, UnknownPermission, UnknownRole};
 pub use scope::TenantScope;
 pub use secret::{DataKey, SecretError};
 pub use tap::{TapMode, UnknownTapMode};

@@ -4,9 +4,13 @@
 // SeaORM's derive makes public items, undocumented; nothing here leaves the crate.
 #![allow(missing_docs, unreachable_pub)]
 
+pub(crate) mod api_key;
+pub(crate) mod audit_entry;
 pub(crate) mod call_event;
 pub(crate) mod call_leg;
 pub(crate) mod call_session;
 pub(crate) mod pbx;
 pub(crate) mod recording;
+pub(crate) mod refresh_token;
 pub(crate) mod tenant;
+pub(crate) mod user;

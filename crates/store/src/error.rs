@@ -91,6 +91,20 @@ pub enum Error {
         /// Its name or id.
         id: String,
     },
+    /// Somebody else changed the row meanwhile.
+    #[error("{what} `{id}` was changed meanwhile; look at it again, then change it")]
+    Stale {
+        /// What was to be changed.
+        what: &'static str,
+        /// Its name or id.
+        id: String,
+    },
+    /// A user's name that is none.
+    #[error("`{0}` is not a user name: use 1 to 150 of letters, digits and @ . + - _")]
+    BadUserName(String),
+    /// A role that does not go with a tenant, or with none.
+    #[error("a super_admin belongs to no tenant, and everybody else to one; choose another role, or name the tenant")]
+    RoleAndTenant,
     /// A name that is no slug.
     #[error("`{0}` is not a name: use 1 to 63 of a-z, 0-9 and -, with a letter or digit at both ends")]
     BadName(String),

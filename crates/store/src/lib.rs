@@ -6,6 +6,8 @@
 //! Left to others: what a call is and how its state changes (`session`), when rows are written and what happens while the
 //! database is away (`gateway`), the audio itself (`recording`).
 
+mod api_keys;
+mod audit;
 mod changes;
 mod entity;
 mod error;
@@ -16,12 +18,16 @@ mod pbxs;
 mod place;
 mod postgres;
 mod recordings;
+mod refresh_tokens;
 mod scope;
 mod sessions;
 mod sqlite;
 mod store;
 mod tenants;
+mod users;
 
+pub use api_keys::{ApiKey, NewApiKey};
+pub use audit::{AuditEntry, NewAuditEntry};
 pub use changes::Change;
 pub use error::{Error, Result};
 pub use key::data_key;
@@ -30,6 +36,8 @@ pub use pbxs::{NewPbx, Pbx, PbxSecrets};
 pub use place::Place;
 pub use postgres::PostgresPlace;
 pub use recordings::RecordingRow;
+pub use refresh_tokens::{NewRefreshToken, Rotation};
 pub use sessions::{SESSIONS_LIMIT_MAX, SessionDetail, SessionFilter, StoredSession};
 pub use store::{Config, Store};
 pub use tenants::Tenant;
+pub use users::{Credentials, NewUser, User, UserChange};

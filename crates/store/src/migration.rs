@@ -2,6 +2,7 @@
 
 mod m0001_first;
 mod m0003_walls;
+mod m0004_accounts;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, EntityTrait, IntoDatabaseExecutor, Statement};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, seaql_migrations};
@@ -27,7 +28,7 @@ struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_first::Migration), Box::new(m0003_walls::Migration)]
+        vec![Box::new(m0001_first::Migration), Box::new(m0003_walls::Migration), Box::new(m0004_accounts::Migration)]
     }
 }
 

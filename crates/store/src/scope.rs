@@ -3,7 +3,7 @@
 //! `clippy.toml` of this crate forbids SeaORM's own ways in everywhere else.
 
 use aimg_core::TenantScope;
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, Select, UpdateMany};
+use sea_orm::{ColumnTrait, DatabaseTransaction, DeleteMany, EntityTrait, QueryFilter, Select, UpdateMany};
 
 use crate::error::Result;
 
@@ -40,6 +40,12 @@ impl Rows {
     #[expect(clippy::disallowed_methods, reason = "the filter is applied right here")]
     pub(crate) fn update_as<E: TenantRows>(&self, scope: TenantScope) -> UpdateMany<E> {
         filtered::<E, _>(E::update_many(), scope)
+    }
+
+    /// A removal of the rows in reach.
+    #[expect(clippy::disallowed_methods, reason = "the filter is applied right here")]
+    pub(crate) fn delete<E: TenantRows>(&self) -> DeleteMany<E> {
+        filtered::<E, _>(E::delete_many(), self.scope)
     }
 
     /// What executes the queries made here.

@@ -7,7 +7,7 @@ use aimg_testbed::Postgres;
 use aimg_testbed::postgres::SUPERUSER;
 
 use crate::fixture::{Db, OPERATOR, changes_of, key, session};
-use crate::{calls, isolation, secrets};
+use crate::{accounts, calls, isolation, secrets};
 
 const ALL: SessionFilter = SessionFilter { active: false, limit: 100 };
 
@@ -15,7 +15,7 @@ const ALL: SessionFilter = SessionFilter { active: false, limit: 100 };
 async fn every_case_holds() {
     let server = Postgres::start().unwrap();
     let mut failed = Vec::new();
-    for (name, case) in [calls::CASES, isolation::CASES, secrets::CASES].concat() {
+    for (name, case) in [accounts::CASES, calls::CASES, isolation::CASES, secrets::CASES].concat() {
         let db = Db::postgres(&server).await;
         if tokio::spawn(case(db)).await.is_err() {
             failed.push(name);
@@ -32,6 +32,7 @@ async fn the_server_itself_shows_a_tenant_no_other_ones_rows() {
     for (name, n) in [("acme", 1), ("rival", 2)] {
         let (tenant, pbx) = db.tenant_with_pbx(name).await;
         db.store.apply(OPERATOR, &changes_of(&session(tenant, pbx, n))).await.unwrap();
+        accounts::fill(&db, tenant, name).await;
         tenants.push(tenant);
     }
     assert_eq!(db.store.weakness().await.unwrap(), None);
