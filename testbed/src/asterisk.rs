@@ -1,6 +1,7 @@
 //! One running Asterisk.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::config::{self, Config, Ports};
 use crate::guarded::{Guarded, Rights, Signal, last_lines};
 use crate::privilege::as_root;
 use crate::workdir::WorkDir;
-use crate::{Error, PortBlock, Root, Speech, Version, boot, wait_until};
+use crate::{Error, Namespace, PortBlock, Root, Speech, Version, boot, wait_until};
 
 /// What runs in the private mount namespace before Asterisk takes the process over: $1 the root, $2 the instance's
 /// directory, then Asterisk's arguments. The mounts end with the process.
@@ -47,18 +48,26 @@ pub struct Options {
     /// Text at the end of files in its configuration directory, by their names; one that is not there is made. Asterisk
     /// sees the directory as `/mnt/etc`. What the templates leave open can be used, such as `{{ami_tls_port}}`.
     pub additions: Vec<(String, String)>,
+    /// The network namespace that it runs in; none: on this machine's loopback. The phones have to be there too.
+    pub namespace: Option<Namespace>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { app: "aimg".to_owned(), without_modules: Vec::new(), speech: None, additions: Vec::new() }
+        Self {
+            app: "aimg".to_owned(),
+            without_modules: Vec::new(),
+            speech: None,
+            additions: Vec::new(),
+            namespace: None,
+        }
     }
 }
 
 /// How to reach an instance: what a PBX of the gateway needs, and SIPp.
 #[derive(Clone, Debug, Serialize)]
 pub struct Access {
-    /// Always 127.0.0.1.
+    /// Where AMI and ARI are: 127.0.0.1, or the address of its namespace.
     pub host: String,
     /// AMI's TCP port.
     pub ami_port: u16,
@@ -116,6 +125,7 @@ pub struct Asterisk {
     root: Root,
     access: Access,
     ports: Ports,
+    namespace: Option<Namespace>,
 }
 
 impl Asterisk {
@@ -129,7 +139,7 @@ impl Asterisk {
             fs::create_dir(dir.path().join(name)).map_err(Error::io("cannot make a directory for an Asterisk"))?;
         }
         let access = Access {
-            host: "127.0.0.1".to_owned(),
+            host: options.namespace.as_ref().map_or(Ipv4Addr::LOCALHOST, Namespace::address).to_string(),
             ami_port: ports.ami,
             http_port: ports.http,
             sip_port: ports.sip,
@@ -141,6 +151,8 @@ impl Asterisk {
         Config {
             root: &root,
             ports,
+            host: &access.host,
+            gateway: &options.namespace.as_ref().map_or(Ipv4Addr::LOCALHOST, Namespace::peer).to_string(),
             user: &access.user,
             secret: &access.secret,
             app: &access.app,
@@ -154,8 +166,9 @@ impl Asterisk {
         };
         // The suffix is how Asterisk knows raw µ-law.
         speech.write_ulaw(&dir.path().join("sounds/callee.ulaw"))?;
-        let process = spawn(version, &root, dir.path())?;
-        let mut asterisk = Self { process, dir, _block: block, version, root, access, ports };
+        let namespace = options.namespace.clone();
+        let process = spawn(version, &root, dir.path(), namespace.as_ref())?;
+        let mut asterisk = Self { process, dir, _block: block, version, root, access, ports, namespace };
         asterisk.wait_until_up()?;
         Ok(asterisk)
     }
@@ -240,7 +253,7 @@ impl Asterisk {
     /// Ends it if it runs, as `core stop now` would, and starts it anew with the same ports and configuration.
     pub fn restart(&mut self) -> Result<(), Error> {
         self.end()?;
-        self.process = spawn(self.version, &self.root, self.dir.path())?;
+        self.process = spawn(self.version, &self.root, self.dir.path(), self.namespace.as_ref())?;
         self.wait_until_up()
     }
 
@@ -260,7 +273,7 @@ impl Asterisk {
     fn wait_until_up(&mut self) -> Result<(), Error> {
         let up = wait_until(BOOT_TIMEOUT, || match self.process.exit_code() {
             Some(code) => Some(Err(code)),
-            None => boot::is_up(&self.access).then_some(Ok(())),
+            None => self.is_up().then_some(Ok(())),
         });
         let what = || format!("Asterisk {}", self.version);
         match up {
@@ -274,6 +287,14 @@ impl Asterisk {
         }
     }
 
+    /// In a namespace its ports cannot be tried from here; its console is asked.
+    fn is_up(&self) -> bool {
+        match self.namespace {
+            None => boot::is_up(&self.access),
+            Some(_) => self.cli("core waitfullybooted").is_ok_and(|said| said.contains("fully booted")),
+        }
+    }
+
     /// What went wrong according to Asterisk, and the end of what it printed before it had a log.
     pub fn log_end(&self) -> String {
         let log = fs::read(self.log_path()).unwrap_or_default();
@@ -284,9 +305,10 @@ impl Asterisk {
     }
 }
 
-fn spawn(version: Version, root: &Root, dir: &Path) -> Result<Guarded, Error> {
-    let command = ["unshare", "--mount", "sh", "-c", ENTER, "enter"].map(Path::new);
-    let command = command.into_iter().chain([root.path(), dir, Path::new("-f")]);
+fn spawn(version: Version, root: &Root, dir: &Path, namespace: Option<&Namespace>) -> Result<Guarded, Error> {
+    let enter = namespace.map_or_else(Vec::new, |n| n.enter(Rights::Root));
+    let command = enter.iter().map(Path::new).chain(["unshare", "--mount", "sh", "-c", ENTER, "enter"].map(Path::new));
+    let command = command.chain([root.path(), dir, Path::new("-f")]);
     Guarded::spawn(format!("Asterisk {version}"), Rights::Root, command, &dir.join("log/console"))
 }
 

@@ -66,6 +66,10 @@ impl Ports {
 pub(crate) struct Config<'a> {
     pub(crate) root: &'a Root,
     pub(crate) ports: Ports,
+    /// Where AMI and ARI listen.
+    pub(crate) host: &'a str,
+    /// From where AMI may be used.
+    pub(crate) gateway: &'a str,
     pub(crate) user: &'a str,
     pub(crate) secret: &'a str,
     pub(crate) app: &'a str,
@@ -101,6 +105,8 @@ impl Config<'_> {
             ("sip_port", &sip.to_string()),
             ("rtp_first", &rtp_first.to_string()),
             ("rtp_last", &rtp_last.to_string()),
+            ("host", &self.host.to_owned()),
+            ("gateway", &self.gateway.to_owned()),
             ("user", &self.user.to_owned()),
             ("secret", &self.secret.to_owned()),
             ("app", &self.app.to_owned()),
@@ -130,6 +136,8 @@ mod tests {
         let config = Config {
             root: &root,
             ports,
+            host: "127.0.0.1",
+            gateway: "127.0.0.2",
             user: "me",
             secret: "hush",
             app: "my-app",

@@ -103,6 +103,12 @@ pub enum Error {
     /// Somebody pressed Ctrl-C, or the like.
     #[error("interrupted: everything that was started is stopped")]
     Interrupted,
+    /// The kernel lost frames that a bad network was to carry.
+    #[error("{frames} frames of a bad network were lost by this machine itself: it is too busy for this test")]
+    Overflowed {
+        /// How many.
+        frames: u64,
+    },
     /// A file that is no capture of Ethernet frames.
     #[error("{0} is no capture of tcpdump's on an Ethernet-like interface")]
     BadCapture(&'static str),

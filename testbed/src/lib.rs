@@ -5,7 +5,8 @@
 //! [`Speech`] into the call, and a [`Capture`] is what the loopback interface says was sent. Everything started here ends
 //! with its handle, or with the process that holds it, however that dies; nothing stays mounted.
 //!
-//! A [`Postgres`] is a server of its own likewise.
+//! A [`Postgres`] is a server of its own likewise. A [`BadNetwork`] stands between Asterisk and the gateway where a test
+//! wants one.
 //!
 //! The gateway is not known here: tests start it themselves and give it an [`Access`]. Only the [`demo`] runs it, as a
 //! program.
@@ -18,6 +19,8 @@ pub mod demo;
 pub mod doctor;
 mod error;
 mod guarded;
+mod namespace;
+mod network;
 mod pcap;
 mod ports;
 pub mod postgres;
@@ -32,6 +35,8 @@ mod workdir;
 pub use asterisk::{Access, Asterisk, Bridge, Channel, Options};
 pub use capture::{Capture, Captured};
 pub use error::Error;
+pub use namespace::Namespace;
+pub use network::{BadNetwork, Counts, Faults, Flow, Tcp};
 pub use pcap::{Packet, packets};
 pub use ports::PortBlock;
 pub use postgres::Postgres;

@@ -60,7 +60,7 @@ fn split_record(bytes: &[u8]) -> Option<(Timestamp, &[u8], &[u8])> {
 }
 
 /// The UDP packet in an Ethernet frame; nothing for anything else, fragments included.
-fn parse_frame(at: Timestamp, frame: &[u8]) -> Option<Packet> {
+pub(crate) fn parse_frame(at: Timestamp, frame: &[u8]) -> Option<Packet> {
     if frame.get(12..14)? != [0x08, 0x00] {
         return None;
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Error, Sipp, Speech};
+use crate::{Error, Namespace, Sipp, Speech};
 
 /// A context of the testbed's dialplan: the way of capture a call takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +56,7 @@ pub struct Caller {
     patience: Duration,
     cancels: bool,
     speech: Option<Speech>,
+    namespace: Option<Namespace>,
 }
 
 impl Caller {
@@ -71,6 +72,7 @@ impl Caller {
             patience: Duration::from_secs(3),
             cancels: false,
             speech: None,
+            namespace: None,
         }
     }
 
@@ -111,6 +113,13 @@ impl Caller {
         self
     }
 
+    /// Calls from the network namespace that the Asterisk is in.
+    #[must_use]
+    pub fn inside(mut self, namespace: &Namespace) -> Self {
+        self.namespace = Some(namespace.clone());
+        self
+    }
+
     /// Starts to call.
     pub fn start(self) -> Result<Sipp, Error> {
         let scenario =
@@ -133,7 +142,7 @@ impl Caller {
             // Progress may come at any moment, also while the CANCEL is being sent, where no scenario can expect it.
             arguments.extend(["-default_behaviors", "all,-abortunexp"].map(str::to_owned));
         }
-        Sipp::start("caller", &scenario, &speech, self.calls, &arguments)
+        Sipp::start("caller", &scenario, &speech, self.calls, &arguments, self.namespace.as_ref())
     }
 }
 
@@ -144,11 +153,12 @@ pub struct Callee {
     ring: Duration,
     refuses: bool,
     speech: Option<Speech>,
+    namespace: Option<Namespace>,
 }
 
 impl Default for Callee {
     fn default() -> Self {
-        Self { calls: 1, ring: Duration::from_millis(1), refuses: false, speech: None }
+        Self { calls: 1, ring: Duration::from_millis(1), refuses: false, speech: None, namespace: None }
     }
 }
 
@@ -186,6 +196,13 @@ impl Callee {
         self
     }
 
+    /// Listens in the network namespace that the Asterisk is in.
+    #[must_use]
+    pub fn inside(mut self, namespace: &Namespace) -> Self {
+        self.namespace = Some(namespace.clone());
+        self
+    }
+
     /// Listens before it returns. The number to call is [`Sipp::port`].
     pub fn start(self) -> Result<Sipp, Error> {
         let scenario =
@@ -195,6 +212,6 @@ impl Callee {
             None => Speech::callee()?,
         };
         let scenario = scenario.replace("{{ring_ms}}", &self.ring.as_millis().to_string());
-        Sipp::start("callee", &scenario, &speech, self.calls, &[])
+        Sipp::start("callee", &scenario, &speech, self.calls, &[], self.namespace.as_ref())
     }
 }

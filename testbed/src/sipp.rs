@@ -1,12 +1,11 @@
 //! A running SIPp: one SIP port, one scenario, a number of calls.
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use crate::guarded::{Guarded, Rights, last_lines};
 use crate::workdir::WorkDir;
-use crate::{Error, PortBlock, Speech, wait_until};
+use crate::{Error, Namespace, PortBlock, Speech, wait_until};
 
 /// Ports before the first one for RTP: SIP itself and room to keep RTP's even.
 const RTP_OFFSET: u16 = 4;
@@ -59,6 +58,7 @@ impl Sipp {
         speech: &Speech,
         calls: u16,
         arguments: &[String],
+        namespace: Option<&Namespace>,
     ) -> Result<Self, Error> {
         // Each call's audio has an even port of its own; RTP's calls come and go, so half as many again.
         let ports = PortBlock::reserve(RTP_OFFSET + 3 * calls)?;
@@ -70,8 +70,11 @@ impl Sipp {
         let (sip, rtp, calls) =
             (ports.first().to_string(), (ports.first() + RTP_OFFSET).to_string(), calls.to_string());
         let path = |name: &str| file(name).to_string_lossy().into_owned();
-        let command = ["sipp", "-sf", &path("scenario.xml"), "-m", &calls, "-l", &calls]
-            .into_iter()
+        let enter = namespace.map_or_else(Vec::new, |n| n.enter(Rights::Own));
+        let command = enter
+            .iter()
+            .map(String::as_str)
+            .chain(["sipp", "-sf", &path("scenario.xml"), "-m", &calls, "-l", &calls])
             .chain(["-i", "127.0.0.1", "-p", &sip, "-mi", "127.0.0.1", "-mp", &rtp])
             // No questions, no screen; what a failure needs is written to files.
             .chain(["-nostdin", "-trace_err", "-error_file", &path("errors")])
@@ -79,7 +82,8 @@ impl Sipp {
             .map(str::to_owned)
             .chain(arguments.iter().cloned())
             .collect::<Vec<_>>();
-        let process = Guarded::spawn(format!("the {what}'s SIPp"), Rights::Own, command, &file("screen"))?;
+        let rights = if namespace.is_some() { Rights::Root } else { Rights::Own };
+        let process = Guarded::spawn(format!("the {what}'s SIPp"), rights, command, &file("screen"))?;
         let mut sipp = Self { process, dir, ports, what };
         sipp.wait_until_listening()?;
         Ok(sipp)
@@ -115,7 +119,7 @@ impl Sipp {
         let port = self.port();
         let listening = wait_until(START_TIMEOUT, || match self.process.exit_code() {
             Some(code) => Some(code),
-            None => is_bound(port).then_some(0),
+            None => is_bound(self.process.pid(), port).then_some(0),
         });
         let what = format!("the {}'s SIPp", self.what);
         match listening {
@@ -141,10 +145,10 @@ impl Sipp {
     }
 }
 
-/// Whether a UDP socket on loopback has the port, according to the kernel's table.
-fn is_bound(port: u16) -> bool {
+/// Whether a UDP socket on loopback has the port, according to the kernel's table for a process.
+fn is_bound(pid: u32, port: u16) -> bool {
     let entry = format!(" 0100007F:{port:04X} ");
-    fs::read_to_string(Path::new("/proc/net/udp")).is_ok_and(|table| table.contains(&entry))
+    fs::read_to_string(format!("/proc/{pid}/net/udp")).is_ok_and(|table| table.contains(&entry))
 }
 
 fn parse_counts(statistics: &str) -> [u32; 2] {

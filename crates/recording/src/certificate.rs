@@ -173,6 +173,7 @@ impl FlowCertificate {
             (lost, "lost before the gateway"),
             (kernel_dropped, "dropped by its kernel"),
             (dropped_by_us, "dropped by the gateway"),
+            (self.stream.reordered, "out of order"),
             (late, "late"),
             (duplicate, "duplicate"),
         ] {
@@ -260,6 +261,7 @@ mod tests {
             "dropped_by_us",
             "first_packet_at",
             "last_packet_at",
+            "reordered",
             "jitter_ms",
             "pauses",
             "pauses_ms",

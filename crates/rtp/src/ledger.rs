@@ -56,6 +56,10 @@ pub struct StreamFacts {
     pub ssrc_changes: u64,
     /// How often the source started to count anew with the same SSRC. What it lost there is in no ledger.
     pub restarts: u64,
+    /// Packets that came out of order, at most [`REORDER_WINDOW`] behind the newest; they are among the received. 0 in
+    /// what was written before this was counted.
+    #[serde(default)]
+    pub reordered: u64,
     /// Packets whose sequence number belongs nowhere; they are not among the received.
     pub strays: u64,
     /// Interarrival jitter at the end (RFC 3550 section 6.4.1), in milliseconds.
@@ -128,6 +132,7 @@ pub struct LedgerBuilder {
     /// Missing in the epochs before this one.
     missing_before: u64,
     received: u64,
+    reordered: u64,
     late: u64,
     duplicate: u64,
     /// How many of the missing are on our kernel's account.
@@ -149,6 +154,7 @@ impl LedgerBuilder {
             epoch: None,
             missing_before: 0,
             received: 0,
+            reordered: 0,
             late: 0,
             duplicate: 0,
             kernel_dropped: 0,
@@ -221,6 +227,7 @@ impl LedgerBuilder {
         StreamFacts {
             ssrc_changes: self.ssrc_changes,
             restarts: self.restarts,
+            reordered: self.reordered,
             strays: self.strays,
             jitter_ms: self.jitter.ms(),
         }
@@ -269,6 +276,7 @@ impl LedgerBuilder {
         }
         self.received += 1;
         if behind <= REORDER_WINDOW {
+            self.reordered += 1;
             return Verdict::Reordered;
         }
         self.late += 1;

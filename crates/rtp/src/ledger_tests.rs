@@ -57,7 +57,7 @@ fn verdicts_name_what_a_packet_is() {
         builder.ledger(),
         Ledger { expected: 23, received: 8, lost: 15, late: 2, duplicate: 2, ..Ledger::default() }
     );
-    assert_eq!(builder.facts().strays, 1);
+    assert_eq!((builder.facts().reordered, builder.facts().strays), (1, 1));
 }
 
 #[test]

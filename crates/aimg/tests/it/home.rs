@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aimg_core::{CallEvent, CallEventKind, LegRow, SessionId, SessionRow, TapMode};
 use aimg_recording::Certificate;
-use aimg_testbed::Access;
+use aimg_testbed::{Access, Namespace};
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -151,6 +151,18 @@ impl Home {
     /// Starts the gateway and waits until it follows its PBX.
     pub(crate) fn serve_linked(&self) -> Gateway {
         let gateway = self.serve();
+        gateway.wait_for_log("AMI is up");
+        gateway.wait_for_log("ARI is up");
+        gateway
+    }
+
+    /// Starts the gateway in a network namespace and waits until it follows its PBX.
+    pub(crate) fn serve_linked_inside(&self, namespace: &Namespace) -> Gateway {
+        let mut serve = self.aimg(&["serve", "--json"]);
+        serve.env("AIMG_MEDIA_BIND", namespace.address().to_string());
+        let mut serve = namespace.command(&serve);
+        serve.stdin(Stdio::null());
+        let gateway = Gateway::start(serve, self.log("serve"));
         gateway.wait_for_log("AMI is up");
         gateway.wait_for_log("ARI is up");
         gateway

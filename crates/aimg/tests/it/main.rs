@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 // What the stories are told with.
+mod bad_line;
 mod bench;
 mod gateway;
 mod home;
@@ -20,6 +21,7 @@ mod doctor;
 mod frozen;
 mod killed;
 mod many_calls;
+mod packets_lost;
 mod postgres;
 mod rotten_spool;
 mod shown;
