@@ -8,7 +8,7 @@
 
 use std::path::PathBuf;
 
-use aimg_core::{Codec, SessionId, TapMode};
+use aimg_core::{AriLink, Codec, Fingerprint, SessionId, TapMode};
 use aimg_session::CaptureRule;
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
@@ -111,6 +111,13 @@ pub(crate) enum Pbx {
     Add(Box<PbxAdd>),
     /// List all PBXs
     List,
+    /// Change a PBX. A running gateway links to it anew within seconds: calls that are being captured get another part
+    Set(Box<PbxSet>),
+    /// Show all of a PBX but its secrets, and the lines for Asterisk where it connects to us
+    Show {
+        /// The PBX
+        name: String,
+    },
     /// Connect to a PBX by AMI and ARI, and tell whether its calls can be captured
     Test {
         /// The PBX
@@ -128,16 +135,16 @@ pub(crate) struct PbxAdd {
     /// Name or address of the Asterisk server
     #[arg(long)]
     pub(crate) host: String,
-    /// Its AMI port
-    #[arg(long, default_value_t = 5038)]
-    pub(crate) ami_port: u16,
+    /// Its AMI port [default: 5038, with TLS 5039]
+    #[arg(long)]
+    pub(crate) ami_port: Option<u16>,
     /// The user of manager.conf
     #[arg(long)]
     pub(crate) ami_user: String,
     /// Its secret; better by the environment than here, where others can see it. Asked for when missing
     #[arg(long, env = "AIMG_AMI_SECRET", hide_env_values = true)]
     pub(crate) ami_secret: Option<SecretString>,
-    /// Where ARI is [default: http://<host>:8088/ari]
+    /// Where ARI is [default: http://<host>:8088/ari, with a CA or fingerprint https://<host>:8089/ari]
     #[arg(long, value_name = "URL")]
     pub(crate) ari_url: Option<String>,
     /// The user of ari.conf
@@ -158,6 +165,89 @@ pub(crate) struct PbxAdd {
     /// A dialplan context by which calls come in from outside; may be repeated
     #[arg(long = "inbound-context", value_name = "CONTEXT", default_values = ["from-trunk", "from-pstn", "from-external"])]
     pub(crate) inbound_contexts: Vec<String>,
+    #[command(flatten)]
+    pub(crate) links: PbxLinks,
+}
+
+/// What is not named stays as it is.
+#[derive(Debug, Args)]
+pub(crate) struct PbxSet {
+    /// The PBX
+    pub(crate) name: String,
+    /// Name or address of the Asterisk server
+    #[arg(long)]
+    pub(crate) host: Option<String>,
+    /// Its AMI port
+    #[arg(long)]
+    pub(crate) ami_port: Option<u16>,
+    /// The user of manager.conf
+    #[arg(long)]
+    pub(crate) ami_user: Option<String>,
+    /// Ask for a new AMI secret, or take it from AIMG_AMI_SECRET
+    #[arg(long)]
+    pub(crate) new_ami_secret: bool,
+    /// Where ARI is, such as https://pbx:8089/ari
+    #[arg(long, value_name = "URL")]
+    pub(crate) ari_url: Option<String>,
+    /// The user of ari.conf
+    #[arg(long)]
+    pub(crate) ari_user: Option<String>,
+    /// Ask for a new ARI password, or take it from AIMG_ARI_PASSWORD
+    #[arg(long)]
+    pub(crate) new_ari_password: bool,
+    /// The Stasis application; one program a name
+    #[arg(long)]
+    pub(crate) ari_app: Option<String>,
+    /// ami or hook
+    #[arg(long)]
+    pub(crate) tap: Option<TapMode>,
+    /// ulaw, alaw, slin or slin16
+    #[arg(long)]
+    pub(crate) codec: Option<Codec>,
+    /// A dialplan context by which calls come in from outside; may be repeated, and replaces all of before
+    #[arg(long = "inbound-context", value_name = "CONTEXT")]
+    pub(crate) inbound_contexts: Option<Vec<String>>,
+    /// Whether it is followed
+    #[arg(long)]
+    pub(crate) enabled: Option<bool>,
+    #[command(flatten)]
+    pub(crate) links: PbxLinks,
+    /// AMI without TLS
+    #[arg(long, conflicts_with_all = ["ami_tls", "ami_ca_file", "ami_fingerprint", "ami_tls_name"])]
+    pub(crate) no_ami_tls: bool,
+    /// Trust this machine's authorities again, and the name that is connected to
+    #[arg(long, conflicts_with_all = ["ari_ca_file", "ari_fingerprint", "ari_tls_name"])]
+    pub(crate) ari_system_ca: bool,
+}
+
+/// How both interfaces are connected to.
+#[derive(Debug, Default, Args)]
+pub(crate) struct PbxLinks {
+    /// AMI over TLS (`tlsenable` in manager.conf), with a certificate that this machine's authorities vouch for
+    #[arg(long)]
+    pub(crate) ami_tls: bool,
+    /// AMI over TLS, with a certificate that an authority of this PEM file vouches for; the file is read once and kept
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ami_ca_file: Option<PathBuf>,
+    /// AMI over TLS, with this certificate alone: what `openssl x509 -noout -fingerprint -sha256 -in cert.pem` prints
+    #[arg(long, value_name = "SHA256", conflicts_with_all = ["ami_ca_file", "ami_tls_name"])]
+    pub(crate) ami_fingerprint: Option<Fingerprint>,
+    /// The name that AMI's certificate is for [default: the host]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) ami_tls_name: Option<String>,
+    /// For an https address of ARI: a certificate that an authority of this PEM file vouches for; the file is read once
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ari_ca_file: Option<PathBuf>,
+    /// For an https address of ARI: this certificate alone
+    #[arg(long, value_name = "SHA256", conflicts_with_all = ["ari_ca_file", "ari_tls_name"])]
+    pub(crate) ari_fingerprint: Option<Fingerprint>,
+    /// The name that ARI's certificate is for [default: the host of its address]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) ari_tls_name: Option<String>,
+    /// connect: we open ARI's event stream [default]. accept: Asterisk opens it to us, at `ari.listen` (outbound WebSocket of
+    /// 20.15, 21.10, 22.5, 23.0); requests go to its address all the same
+    #[arg(long, value_name = "WAY")]
+    pub(crate) ari_link: Option<AriLink>,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ mod check;
 mod doctor;
 mod migrate;
 mod pbx;
+mod pbx_row;
 mod serve;
 mod session;
 mod tenant;

@@ -31,7 +31,11 @@ pub(crate) fn is_deliberate(code: u8) -> bool {
 }
 
 fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
-    if cause.is::<SettingsError>() || cause.is::<aimg_ari::ConfigError>() || cause.is::<Usage>() {
+    if cause.is::<SettingsError>()
+        || cause.is::<aimg_ari::ConfigError>()
+        || cause.is::<Usage>()
+        || cause.is::<aimg_tls::Error>()
+    {
         return Some(USAGE);
     }
     if let Some(WorkerEnded(code)) = cause.downcast_ref::<WorkerEnded>() {
@@ -56,7 +60,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(e) = cause.downcast_ref::<aimg_gateway::Error>() {
         return match e {
             aimg_gateway::Error::Refused { .. } => Some(REFUSED),
-            aimg_gateway::Error::Unusable { .. } => Some(UNAVAILABLE),
+            aimg_gateway::Error::Unusable { .. } | aimg_gateway::Error::AriListen { .. } => Some(UNAVAILABLE),
             aimg_gateway::Error::Rule { .. } => Some(DATA),
             aimg_gateway::Error::Media(e) => Some(of_media(e)),
             aimg_gateway::Error::Recording(e) => Some(of_recording(e)),
@@ -65,7 +69,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         };
     }
     if let Some(e) = cause.downcast_ref::<aimg_ami::Error>() {
-        return Some(if matches!(e, aimg_ami::Error::Refused { .. }) { REFUSED } else { UNAVAILABLE });
+        return Some(if e.is_refusal() { REFUSED } else { UNAVAILABLE });
     }
     if let Some(e) = cause.downcast_ref::<aimg_ari::Error>() {
         return Some(match e {

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use aimg_core::NodeId;
+use aimg_gateway::AriListen;
 use aimg_store::{Place, PostgresPlace};
 use secrecy::SecretString;
 
@@ -80,6 +81,8 @@ pub(crate) struct Settings {
     pub(crate) node: Option<NodeId>,
     /// The media plane.
     pub(crate) media: MediaSettings,
+    /// Where PBXs arrive that open ARI's event stream to us.
+    pub(crate) ari_listen: Option<AriListen>,
     /// The log.
     pub(crate) log: LogSettings,
     /// How long a call waits in the hook for its capture, at most.
@@ -110,6 +113,7 @@ impl Settings {
         let disk_reserve_bytes = reader.read(&table::DISK_RESERVE_BYTES);
         let node = reader.read(&table::NODE);
         let media = read_media(&mut reader);
+        let ari_listen = read_ari_listen(&mut reader);
         let log = LogSettings {
             filter: reader
                 .read_or(&table::LOG_FILTER, if debug { table::LOG_FILTER_DEBUG } else { table::LOG_FILTER_PLAIN }),
@@ -127,6 +131,7 @@ impl Settings {
             disk_reserve_bytes,
             node,
             media,
+            ari_listen,
             log,
             hook_timeout,
             rows,
@@ -158,6 +163,20 @@ fn read_postgres(reader: &mut Reader) -> Option<PostgresPlace> {
     let (host, port) = (reader.read(&table::DATABASE_HOST), reader.read(&table::DATABASE_PORT));
     let parts = || PostgresPlace::from_parts(&host, port, user.as_deref(), password.as_ref(), &name);
     url.or_else(|| (!name.is_empty()).then(parts))
+}
+
+fn read_ari_listen(reader: &mut Reader) -> Option<AriListen> {
+    let address = reader.read(&table::ARI_LISTEN);
+    let (certificate, key) = (reader.read(&table::ARI_TLS_CERTIFICATE), reader.read(&table::ARI_TLS_KEY));
+    match (&certificate, &key) {
+        (Some(_), None) => reader.reject(&table::ARI_TLS_CERTIFICATE, "of no use without ari.tls_key"),
+        (None, Some(_)) => reader.reject(&table::ARI_TLS_KEY, "of no use without ari.tls_certificate"),
+        (Some(_), Some(_)) if address.is_none() => {
+            reader.reject(&table::ARI_TLS_CERTIFICATE, "of no use without ari.listen");
+        }
+        _ => {}
+    }
+    Some(AriListen { address: address?, tls: certificate.zip(key).map(|(certificate, key)| [certificate, key]) })
 }
 
 fn read_media(reader: &mut Reader) -> MediaSettings {

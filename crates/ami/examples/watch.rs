@@ -3,7 +3,7 @@
 //! Names of channels and states are shown, no numbers of callers. With a fingerprint of Asterisk's certificate as a fourth
 //! argument the connection is TLS.
 
-use aimg_ami::{Config, Event, LinkChange, Manager, Tls};
+use aimg_ami::{Config, Event, LinkChange, Manager, Trust};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -13,7 +13,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let mut config = Config::new(host, user, std::env::var("AMI_SECRET")?.into());
     config.port = port.parse()?;
-    config.tls = arguments.next().map(|text| text.parse()).transpose()?.map(Tls::Fingerprint);
+    config.tls = arguments.next().map(|text| text.parse()).transpose()?.map(|pinned| Trust::Fingerprint(pinned).into());
     config.event_mask = "call,system,agent,user".to_owned();
 
     let manager = Manager::new(config);

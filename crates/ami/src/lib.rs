@@ -32,7 +32,7 @@ mod queue;
 mod resync;
 mod stream;
 
-pub use aimg_tls::Tls;
+pub use aimg_tls::{Tls, Trust};
 
 pub use action::{Action, Muted, NewMember, Originate, Place, Target};
 pub use channel::{BridgeSnapshot, ChannelSnapshot, ChannelState, ListedChannel};

@@ -138,7 +138,7 @@ impl Config {
             user: user.to_owned(),
             password,
             app: app.to_owned(),
-            tls: Tls::SystemRoots,
+            tls: Tls::default(),
             subscribe_all: false,
             connect_timeout: Duration::from_secs(2),
             request_timeout: Duration::from_secs(5),

@@ -25,6 +25,6 @@ pub use ids::{
 pub use role::{Permission, Role, UnknownPermission, UnknownRole};
 pub use scope::TenantScope;
 pub use secret::{DataKey, SecretError};
-pub use tap::{TapMode, UnknownTapMode};
+pub use tap::{AriLink, TapMode, UnknownAriLink, UnknownTapMode};
 pub use time::{ParseTimestampError, Timestamp};
-pub use tls::{Fingerprint, ParseFingerprintError, Tls};
+pub use tls::{Fingerprint, ParseFingerprintError, Tls, Trust};

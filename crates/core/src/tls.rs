@@ -4,17 +4,49 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// What makes a PBX's certificate good.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Tls {
-    /// It names the host connected to, and an authority that this machine's operating system trusts has signed it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tls {
+    /// Who vouches for it.
+    pub trust: Trust,
+    /// The name or address that it must be for; nothing for the host connected to. A fingerprint needs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// Who vouches for a certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trust {
+    /// An authority that this machine's operating system trusts.
     #[default]
-    SystemRoots,
-    /// It names the host connected to, and an authority of this PEM file has signed it.
+    System,
+    /// An authority of this PEM file.
     CaFile(PathBuf),
-    /// It is exactly this certificate, whoever signed it, whatever it names and however old it is: for the self-signed one
-    /// that Asterisk's documentation makes.
+    /// An authority of this PEM text.
+    CaPem(String),
+    /// Nobody: it is exactly this certificate, whoever signed it, whatever it names and however old it is. For the
+    /// self-signed one that Asterisk's documentation makes.
     Fingerprint(Fingerprint),
+}
+
+impl From<Trust> for Tls {
+    fn from(trust: Trust) -> Self {
+        Self { trust, name: None }
+    }
+}
+
+impl fmt::Display for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => f.write_str("this machine's authorities"),
+            Self::CaFile(path) => write!(f, "the authorities of {}", path.display()),
+            Self::CaPem(_) => f.write_str("the authorities that were given"),
+            Self::Fingerprint(fingerprint) => write!(f, "its fingerprint {fingerprint}"),
+        }
+    }
 }
 
 /// The SHA-256 of a certificate in DER, as `openssl x509 -fingerprint -sha256` prints it.
@@ -72,9 +104,37 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
+impl Serialize for Fingerprint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fingerprint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_trusted_is_kept_as_json() {
+        let pinned = Trust::Fingerprint(Fingerprint::new([0xAB; 32]));
+        let named = Tls { trust: Trust::CaPem("PEM".to_owned()), name: Some("pbx.example".to_owned()) };
+        let hex = vec!["AB"; 32].join(":");
+        for (tls, json) in [
+            (Tls::default(), r#"{"trust":"system"}"#.to_owned()),
+            (named, r#"{"trust":{"ca_pem":"PEM"},"name":"pbx.example"}"#.to_owned()),
+            (pinned.into(), format!(r#"{{"trust":{{"fingerprint":"{hex}"}}}}"#)),
+        ] {
+            assert_eq!(serde_json::to_string(&tls).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Tls>(&json).unwrap(), tls);
+        }
+        assert!(serde_json::from_str::<Tls>(r#"{"trust":{"fingerprint":"AB"}}"#).is_err());
+    }
 
     #[test]
     fn fingerprints_are_read_as_openssl_prints_them() {

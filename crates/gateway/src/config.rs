@@ -1,5 +1,6 @@
 //! What a gateway needs to know beside what the store holds.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub struct Config {
     pub disk_reserve_bytes: u64,
     /// The media plane.
     pub media: aimg_media::Config,
+    /// Where PBXs arrive that open ARI's event stream to us; nothing where none does.
+    pub ari_listen: Option<AriListen>,
     /// How long a call waits in the hook for its capture, at most.
     pub hook_timeout: Duration,
     /// Captures at once on one PBX; see [`aimg_session::Config::taps_max`].
@@ -26,4 +29,13 @@ pub struct Config {
     pub pbxs_every: Duration,
     /// How long a stop waits for captures to be taken down and recordings to be finished.
     pub drain_timeout: Duration,
+}
+
+/// A port for PBXs that open ARI's event stream to us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AriListen {
+    /// The TCP address to listen on.
+    pub address: SocketAddr,
+    /// Our certificate, with those between it and its root, and its key: both PEM. Nothing for no TLS.
+    pub tls: Option<[PathBuf; 2]>,
 }

@@ -11,6 +11,7 @@ mod ari;
 mod asterisk_conf;
 mod dialplan;
 mod ear;
+mod encryption;
 mod finding;
 mod known_issues;
 mod machine;
@@ -25,7 +26,7 @@ use tokio::sync::watch;
 
 pub use finding::{Area, Cure, Failure, Finding, Level};
 
-use crate::{ami_config, ari_config};
+use crate::{AriListen, ami_config, ari_config};
 use machine::Shard;
 
 /// What a node is set to do, as far as it can go wrong.
@@ -41,6 +42,8 @@ pub struct Config {
     pub disk_reserve_bytes: u64,
     /// The media plane.
     pub media: aimg_media::Config,
+    /// Where PBXs arrive that open ARI's event stream to us.
+    pub ari_listen: Option<AriListen>,
     /// Captures at once on one PBX.
     pub taps_max: usize,
 }
@@ -98,6 +101,7 @@ impl<'a> Doctor<'a> {
                 return Diagnosis { version: None, findings };
             }
         };
+        findings.extend(encryption::examine(pbx, self.config.ari_listen.as_ref()));
         let tell = |what: &str| (self.progress)(&format!("{}: {what}", pbx.name));
         tell("ARI, modules, rights");
         let seen = ari::examine(&ari_config, pbx, &mut findings).await;

@@ -16,6 +16,25 @@ pub enum Error {
     /// A PBX's ARI settings cannot work.
     #[error(transparent)]
     Ari(#[from] aimg_ari::Error),
+    /// The port for PBXs that connect to us cannot be had.
+    #[error("cannot listen for PBXs on {address}: {source}; set ari.listen to a free port of this machine")]
+    AriListen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Our certificate or its key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] aimg_tls::Error),
+    /// A PBX is to connect to us, and nobody listens.
+    #[error(
+        "PBX {pbx} shall open ARI's event stream to us, but ari.listen is not set; set it, or run `aimg pbx set {pbx} --ari-link connect`"
+    )]
+    NoAriListener {
+        /// Its name.
+        pbx: String,
+    },
     /// The capture rule of a tenant is damaged.
     #[error("tenant {tenant} has a capture rule that cannot be read: {reason}; set it again")]
     Rule {

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use aimg_core::{CallDirection, CallState, Codec, DataKey, SessionRow, TapMode, TenantScope, Timestamp, Uniqueid};
+use aimg_core::{
+    AriLink, CallDirection, CallState, Codec, DataKey, SessionRow, TapMode, TenantScope, Timestamp, Tls, Uniqueid,
+};
 use aimg_store::{NewPbx, Store};
 
 pub(crate) const OPERATOR: TenantScope = TenantScope::Operator;
@@ -15,9 +17,12 @@ pub(crate) async fn store(dir: &Path) -> (Store, SessionRow) {
         name: "office".into(),
         host: "127.0.0.1".into(),
         ami_port: 5038,
+        ami_tls: None,
         ami_user: "aimg".into(),
         ami_secret: String::from("s").into(),
         ari_url: "http://127.0.0.1:8088/ari".into(),
+        ari_tls: Tls::default(),
+        ari_link: AriLink::Connect,
         ari_user: "aimg".into(),
         ari_password: String::from("p").into(),
         ari_app: "aimg".into(),

@@ -1,16 +1,16 @@
 //! The gateway as a whole: starts everything in the right order, follows the list of PBXs, stops everything.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aimg_core::{PbxId, TenantId, TenantScope};
+use aimg_core::{AriLink, PbxId, TenantId, TenantScope, Timestamp};
 use aimg_media::{Clock, Inheritance, Media};
 use aimg_recording::SpoolLock;
 use aimg_session::{CaptureRule, Switchboard};
-use aimg_store::{Pbx, Store};
+use aimg_store::{Pbx, PbxSecrets, Store};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
@@ -21,7 +21,7 @@ use crate::inbox::{Inbox, Routes};
 use crate::journal::Journal;
 use crate::link::{Link, LinkReport, LinkState};
 use crate::recovery::Left;
-use crate::{Config, Error, ami_config, ari_config};
+use crate::{AriListen, Config, Error, ami_config, ari_config, ari_entrance};
 
 /// Recordings that are finished at once.
 const FINISHING_MAX: usize = 2;
@@ -34,6 +34,8 @@ const SPOOL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A running link.
 struct Running {
+    /// When the row was last changed that it was made from.
+    row_of: Timestamp,
     stop: watch::Sender<bool>,
     report: watch::Receiver<LinkReport>,
     task: JoinHandle<()>,
@@ -66,8 +68,9 @@ pub struct Gateway {
     studio: Studio,
     left: Left,
     links: HashMap<PbxId, Running>,
-    /// PBXs whose rows cannot be used.
-    unusable: HashSet<PbxId>,
+    /// PBXs whose rows cannot be used, and when those were last changed.
+    unusable: HashMap<PbxId, Timestamp>,
+    ari_listener: Option<aimg_ari::Listener>,
     id_seed: u64,
     writer: JoinHandle<()>,
     _lock: SpoolLock,
@@ -99,13 +102,18 @@ impl Gateway {
             backlog: Backlog::default(),
         };
         left.resume(&studio, &resumed).await;
+        let ari_listener = match &config.ari_listen {
+            Some(listen) => Some(listen_for_pbxs(listen).await?),
+            None => None,
+        };
         Ok(Self {
             config,
             store,
             studio,
             left,
             links: HashMap::new(),
-            unusable: HashSet::new(),
+            unusable: HashMap::new(),
+            ari_listener,
             id_seed,
             writer,
             _lock: lock,
@@ -187,25 +195,27 @@ impl Gateway {
         let pbxs = self.store.pbxs(TenantScope::Operator).await?;
         let wanted: HashMap<PbxId, Pbx> =
             pbxs.into_iter().filter(|p| p.enabled && rules.contains_key(&p.tenant)).map(|p| (p.id, p)).collect();
-        let gone: Vec<PbxId> = self.links.keys().filter(|id| !wanted.contains_key(id)).copied().collect();
-        for id in gone {
-            if let Some(link) = self.links.remove(&id) {
+        // One whose row was changed is linked anew, the next time: its end takes a moment.
+        let stays = |id: &PbxId, link: &Running| wanted.get(id).is_some_and(|pbx| pbx.changed_at == link.row_of);
+        let gone: Vec<PbxId> = self.links.iter().filter(|(id, link)| !stays(id, link)).map(|(id, _)| *id).collect();
+        for id in &gone {
+            if let Some(link) = self.links.remove(id) {
                 link.stop.send_replace(true);
                 let _ = link.task.await;
             }
         }
         for (id, pbx) in wanted {
             let Some(rule) = rules.get(&pbx.tenant) else { continue };
-            if self.links.contains_key(&id) || self.unusable.contains(&id) {
+            if self.links.contains_key(&id) || gone.contains(&id) || self.unusable.get(&id) == Some(&pbx.changed_at) {
                 continue;
             }
             // One PBX whose row is damaged must not keep the others from being followed.
-            let name = pbx.name.clone();
+            let (name, changed_at) = (pbx.name.clone(), pbx.changed_at);
             match self.link(pbx, rule).await {
                 Ok(link) => drop(self.links.insert(id, link)),
                 Err(error) => {
-                    self.unusable.insert(id);
-                    tracing::error!(pbx.id = %id, pbx = name, %error, "this PBX cannot be followed until aimg is started again");
+                    self.unusable.insert(id, changed_at);
+                    tracing::error!(pbx.id = %id, pbx = name, %error, "this PBX cannot be followed until it is changed");
                 }
             }
         }
@@ -235,10 +245,11 @@ impl Gateway {
         running.into_iter().for_each(|manifest| captures.resume(manifest));
         let (report, watched) = watch::channel(LinkReport { pbx: pbx.name.clone(), ..LinkReport::default() });
         let (stop, stopped) = watch::channel(false);
+        let row_of = pbx.changed_at;
         let link = Link {
             board,
+            ari: self.ari_client(&pbx, &secrets, &ari_config)?,
             ami: aimg_ami::Client::start(ami_config(&pbx, &secrets)),
-            ari: aimg_ari::Client::start(ari_config.clone())?,
             ari_config,
             media: self.studio.media.clone(),
             captures,
@@ -249,7 +260,24 @@ impl Gateway {
             drain_timeout: self.config.drain_timeout,
             pbx,
         };
-        Ok(Running { stop, report: watched, task: tokio::spawn(link.run(stopped)) })
+        Ok(Running { row_of, stop, report: watched, task: tokio::spawn(link.run(stopped)) })
+    }
+
+    fn ari_client(
+        &self,
+        pbx: &Pbx,
+        secrets: &PbxSecrets,
+        config: &aimg_ari::Config,
+    ) -> Result<(aimg_ari::Client, aimg_ari::Events), Error> {
+        if pbx.ari_link == AriLink::Connect {
+            return Ok(aimg_ari::Client::start(config.clone())?);
+        }
+        let no_listener = || Error::NoAriListener { pbx: pbx.name.clone() };
+        let (listener, entrance) = (self.ari_listener.as_ref().ok_or_else(no_listener)?, ari_entrance(pbx, secrets));
+        let client = aimg_ari::Client::accept(config.clone(), listener, &entrance)?;
+        tracing::info!(pbx.id = %pbx.id, pbx = pbx.name, address = %listener.address(), path = entrance.path,
+            "Asterisk is expected to open ARI's event stream");
+        Ok(client)
     }
 
     /// The error of a gateway whose links can all not work until a person does something.
@@ -279,6 +307,12 @@ impl Gateway {
             let _ = link.task.await;
         }
     }
+}
+
+async fn listen_for_pbxs(listen: &AriListen) -> Result<aimg_ari::Listener, Error> {
+    let address = listen.address;
+    let tls = listen.tls.as_ref().map(|[certificate, key]| aimg_tls::server_config(certificate, key)).transpose()?;
+    aimg_ari::Listener::bind(address, tls).await.map_err(|source| Error::AriListen { address, source })
 }
 
 /// Takes the spool directory for this process. One that was killed a moment ago may not have let go of it yet.

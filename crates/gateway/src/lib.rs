@@ -24,8 +24,8 @@ mod pbx_config;
 mod recovery;
 mod translate;
 
-pub use config::Config;
+pub use config::{AriListen, Config};
 pub use disk::{DiskReport, DiskRoom, Disks};
 pub use error::Error;
 pub use gateway::{Gateway, Sockets, Stop};
-pub use pbx_config::{ami_config, ari_config};
+pub use pbx_config::{ami_config, ari_config, ari_entrance};

@@ -158,7 +158,7 @@ impl Desk {
                 }
             }
             aimg_ami::Notice::Down { error, .. } => {
-                let refused = matches!(error, aimg_ami::Error::Refused { .. });
+                let refused = error.is_refusal();
                 self.down("AMI", error.to_string(), refused, |r| &mut r.ami);
                 self.give(Input::AmiDown);
             }

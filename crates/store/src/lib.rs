@@ -32,7 +32,7 @@ pub use changes::Change;
 pub use error::{Error, Result};
 pub use key::data_key;
 pub use migration::MigrationState;
-pub use pbxs::{NewPbx, Pbx, PbxSecrets};
+pub use pbxs::{NewPbx, Pbx, PbxChange, PbxSecrets};
 pub use place::Place;
 pub use postgres::PostgresPlace;
 pub use recordings::RecordingRow;

@@ -1,6 +1,7 @@
 //! The versions of the schema. A migration that was released is never changed; a new one is added.
 
 mod m0001_first;
+mod m0002_pbx_tls;
 mod m0003_walls;
 mod m0004_accounts;
 
@@ -28,7 +29,12 @@ struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_first::Migration), Box::new(m0003_walls::Migration), Box::new(m0004_accounts::Migration)]
+        vec![
+            Box::new(m0001_first::Migration),
+            Box::new(m0002_pbx_tls::Migration),
+            Box::new(m0003_walls::Migration),
+            Box::new(m0004_accounts::Migration),
+        ]
     }
 }
 
@@ -91,4 +97,43 @@ async fn table_names(db: &impl ConnectionTrait, place: &Place) -> Result<Vec<Str
         Place::Postgres(_) => e.into(),
     })?;
     rows.iter().map(|row| Ok(row.try_get("", "name")?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use aimg_core::{AriLink, DataKey, TenantScope, Tls};
+    use sea_orm::Database;
+    use sea_orm_migration::SchemaManager;
+
+    use super::*;
+    use crate::store::Store;
+
+    /// A tenant and a PBX as the first version wrote them.
+    const ROWS_OF_THE_FIRST: &str = "
+        INSERT INTO tenants VALUES (x'01a208c172cb75a19eeaad7909725454', 'acme', '\"all\"', 1, 7);
+        INSERT INTO pbxs VALUES (x'01a208c1000075a19eeaad7909725454', x'01a208c172cb75a19eeaad7909725454', 'office',
+            '10.0.0.5', 5038, 'aimg', x'00', 'http://10.0.0.5:8088/ari', 'aimg', x'00', 'aimg', 'hook', 'ulaw', '[]', 1, 8)";
+
+    #[tokio::test]
+    async fn a_database_of_the_first_version_keeps_its_rows_up_and_down() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::sqlite(dir.path().join("aimg.db"));
+        let db =
+            Database::connect(format!("sqlite://{}?mode=rwc", dir.path().join("aimg.db").display())).await.unwrap();
+        Migrator::up(&db, Some(1)).await.unwrap();
+        db.execute_unprepared(ROWS_OF_THE_FIRST).await.unwrap();
+
+        // What was taken back can be applied again.
+        let manager = SchemaManager::new(&db);
+        Migrator::up(&db, Some(1)).await.unwrap();
+        Migrator::down(&db, Some(1)).await.unwrap();
+        for column in ["ami_tls", "ari_tls", "ari_link", "changed_at"] {
+            assert!(!manager.has_column("pbxs", column).await.unwrap(), "{column}");
+        }
+        let store = Store::open(config.clone(), DataKey::derive(b"key")).await.unwrap();
+        let [pbx] = &store.pbxs(TenantScope::Operator).await.unwrap()[..] else { panic!("one PBX") };
+        assert_eq!((pbx.name.as_str(), pbx.created_at.as_micros()), ("office", 8));
+        assert_eq!((&pbx.ami_tls, &pbx.ari_tls, pbx.ari_link), (&None, &Tls::default(), AriLink::Connect));
+        assert!(Store::migration_status(&config).await.unwrap().iter().all(|m| m.applied));
+    }
 }

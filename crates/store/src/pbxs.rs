@@ -1,12 +1,14 @@
 //! PBXs: where an Asterisk is reached, as whom, and how its calls are captured.
 
 use std::fmt;
+use std::time::Duration;
 
-use aimg_core::{Codec, DataKey, PbxId, TapMode, TenantId, TenantScope, Timestamp};
+use aimg_core::{AriLink, Codec, DataKey, PbxId, TapMode, TenantId, TenantScope, Timestamp, Tls};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveModelTrait, ColumnTrait, IntoActiveModel, QueryFilter, QueryOrder};
+use sea_orm::{ActiveModelTrait, ColumnTrait, IntoActiveModel, QueryFilter, QueryOrder, Value};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::entity::pbx;
@@ -29,10 +31,16 @@ pub struct Pbx {
     pub host: String,
     /// The port of its AMI.
     pub ami_port: u16,
+    /// TLS of its AMI, and what makes its certificate good; nothing for none.
+    pub ami_tls: Option<Tls>,
     /// The AMI user.
     pub ami_user: String,
     /// The address of its ARI, such as `http://127.0.0.1:8088/ari`.
     pub ari_url: String,
+    /// What makes its certificate good, where the address is https.
+    pub ari_tls: Tls,
+    /// Who opens ARI's event stream.
+    pub ari_link: AriLink,
     /// The ARI user.
     pub ari_user: String,
     /// The Stasis application that we register.
@@ -47,6 +55,8 @@ pub struct Pbx {
     pub enabled: bool,
     /// When it was added.
     pub created_at: Timestamp,
+    /// When it was last changed, its secrets included; before the first change it is nothing (1970).
+    pub changed_at: Timestamp,
 }
 
 /// A PBX to be added; the fields are those of [`Pbx`], and its secrets.
@@ -57,15 +67,39 @@ pub struct NewPbx {
     pub name: String,
     pub host: String,
     pub ami_port: u16,
+    pub ami_tls: Option<Tls>,
     pub ami_user: String,
     pub ami_secret: SecretString,
     pub ari_url: String,
+    pub ari_tls: Tls,
+    pub ari_link: AriLink,
     pub ari_user: String,
     pub ari_password: SecretString,
     pub ari_app: String,
     pub tap_mode: TapMode,
     pub codec: Codec,
     pub inbound_contexts: Vec<String>,
+}
+
+/// What is to be different about a PBX; what is nothing stays. The fields are those of [`Pbx`], and its secrets.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "the fields are documented at Pbx and PbxSecrets")]
+pub struct PbxChange {
+    pub host: Option<String>,
+    pub ami_port: Option<u16>,
+    pub ami_tls: Option<Option<Tls>>,
+    pub ami_user: Option<String>,
+    pub ami_secret: Option<SecretString>,
+    pub ari_url: Option<String>,
+    pub ari_tls: Option<Tls>,
+    pub ari_link: Option<AriLink>,
+    pub ari_user: Option<String>,
+    pub ari_password: Option<SecretString>,
+    pub ari_app: Option<String>,
+    pub tap_mode: Option<TapMode>,
+    pub codec: Option<Codec>,
+    pub inbound_contexts: Option<Vec<String>>,
+    pub enabled: Option<bool>,
 }
 
 /// What logs us in to a PBX.
@@ -137,17 +171,21 @@ impl Store {
         })
     }
 
-    /// Enables or disables a PBX: whether we connect to it.
-    pub async fn set_pbx_enabled(&self, scope: TenantScope, id: PbxId, enabled: bool) -> Result<()> {
-        let rows = self.write(scope).await?;
-        let update = rows
-            .update::<pbx::Entity>()
-            .col_expr(pbx::Column::Enabled, Expr::value(enabled))
-            .filter(pbx::Column::Id.eq(id.as_uuid()));
-        match update.exec(rows.db()).await?.rows_affected {
-            0 => Err(Error::not_found(WHAT, id)),
-            _ => rows.commit().await,
+    /// Changes a PBX and seals what is new of its secrets; the operator only. A running gateway follows.
+    pub async fn change_pbx(&self, scope: TenantScope, id: PbxId, change: PbxChange) -> Result<Pbx> {
+        if scope != TenantScope::Operator {
+            return Err(Error::OperatorOnly { what: "change a PBX" });
         }
+        let (before, key) = (self.pbx(scope, id).await?, self.key()?);
+        let changed_at = now().max(before.changed_at + Duration::from_micros(1));
+        let rows = self.write(scope).await?;
+        let mut update = rows.update::<pbx::Entity>().filter(pbx::Column::Id.eq(id.as_uuid()));
+        for (column, value) in change.columns(before.tenant, id, key) {
+            update = update.col_expr(column, Expr::value(value));
+        }
+        update.col_expr(pbx::Column::ChangedAt, Expr::value(changed_at.as_micros())).exec(rows.db()).await?;
+        rows.commit().await?;
+        self.pbx(scope, id).await
     }
 
     async fn pbx_row(&self, scope: TenantScope, id: PbxId) -> Result<pbx::Model> {
@@ -174,12 +212,44 @@ impl NewPbx {
             ari_url: self.ari_url,
             ari_user: self.ari_user,
             ari_app: self.ari_app,
+            ami_tls: self.ami_tls.map(|tls| json!(tls)),
+            ari_tls: Some(json!(self.ari_tls)),
+            ari_link: self.ari_link.to_string(),
             tap_mode: self.tap_mode.to_string(),
             codec: self.codec.to_string(),
             inbound_contexts: self.inbound_contexts.into(),
             enabled: true,
             created_at: now().as_micros(),
+            changed_at: 0,
         }
+    }
+}
+
+impl PbxChange {
+    /// The columns that are to be written.
+    fn columns(self, tenant: TenantId, id: PbxId, key: &DataKey) -> Vec<(pbx::Column, Value)> {
+        use pbx::Column as C;
+        let seal = |secret: SecretString, column: SecretColumn| -> Value {
+            key.seal(secret.expose_secret(), rand::random(), &column.context(tenant, id)).into()
+        };
+        let columns: [(C, Option<Value>); 15] = [
+            (C::Host, self.host.map(Value::from)),
+            (C::AmiPort, self.ami_port.map(|port| i32::from(port).into())),
+            (C::AmiTls, self.ami_tls.map(|tls| tls.map(|tls| json!(tls)).into())),
+            (C::AmiUser, self.ami_user.map(Value::from)),
+            (C::AmiSecret, self.ami_secret.map(|secret| seal(secret, SecretColumn::AmiSecret))),
+            (C::AriUrl, self.ari_url.map(Value::from)),
+            (C::AriTls, self.ari_tls.map(|tls| json!(tls).into())),
+            (C::AriLink, self.ari_link.map(|link| link.name().into())),
+            (C::AriUser, self.ari_user.map(Value::from)),
+            (C::AriPassword, self.ari_password.map(|password| seal(password, SecretColumn::AriPassword))),
+            (C::AriApp, self.ari_app.map(Value::from)),
+            (C::TapMode, self.tap_mode.map(|mode| mode.name().into())),
+            (C::Codec, self.codec.map(|codec| codec.to_string().into())),
+            (C::InboundContexts, self.inbound_contexts.map(|contexts| json!(contexts).into())),
+            (C::Enabled, self.enabled.map(Value::from)),
+        ];
+        columns.into_iter().filter_map(|(column, value)| Some((column, value?))).collect()
     }
 }
 
@@ -212,6 +282,9 @@ impl TryFrom<pbx::Model> for Pbx {
             codec: row.codec.parse().map_err(|_| Error::damaged("codec", id, row.codec))?,
             inbound_contexts: serde_json::from_value(row.inbound_contexts.clone())
                 .map_err(|_| Error::damaged("inbound_contexts", id, row.inbound_contexts))?,
+            ami_tls: row.ami_tls.map(|tls| read_tls("ami_tls", id, tls)).transpose()?,
+            ari_tls: row.ari_tls.map(|tls| read_tls("ari_tls", id, tls)).transpose()?.unwrap_or_default(),
+            ari_link: row.ari_link.parse().map_err(|_| Error::damaged("ari_link", id, row.ari_link))?,
             name: row.name,
             host: row.host,
             ami_user: row.ami_user,
@@ -220,6 +293,11 @@ impl TryFrom<pbx::Model> for Pbx {
             ari_app: row.ari_app,
             enabled: row.enabled,
             created_at: Timestamp::from_micros(row.created_at),
+            changed_at: Timestamp::from_micros(row.changed_at),
         })
     }
+}
+
+fn read_tls(column: &'static str, id: PbxId, stored: serde_json::Value) -> Result<Tls> {
+    serde_json::from_value(stored.clone()).map_err(|_| Error::damaged(column, id, stored))
 }

@@ -3,18 +3,21 @@
 //! The provider is aws-lc-rs throughout. Left to others: sockets and handshakes.
 
 mod fingerprint;
+mod named;
 mod words;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use aimg_core::Tls;
+pub use aimg_core::{Tls, Trust};
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::fingerprint::Pinned;
+use crate::named::Named;
 
 pub use fingerprint::fingerprint;
 pub use words::refusal;
@@ -31,6 +34,17 @@ pub enum Error {
         /// One clause.
         reason: String,
     },
+    /// The CA's text is no PEM.
+    #[error(
+        "cannot read the authorities that were given: {reason}; they must be PEM, with -----BEGIN CERTIFICATE-----"
+    )]
+    CaPem {
+        /// One clause.
+        reason: String,
+    },
+    /// What the certificate shall be for is neither a name nor an address.
+    #[error("`{0}` is no name that a certificate can have: give a host name or an IP address")]
+    Name(String),
     /// Our own certificate or key is absent, unreadable, no PEM, or they do not belong together.
     #[error("cannot use {path} for TLS: {reason}; certificate and key must be PEM and belong together")]
     OwnFile {
@@ -52,10 +66,24 @@ pub enum Error {
 pub fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
-    let config = match tls {
-        Tls::SystemRoots => builder.with_root_certificates(system_roots()?).with_no_client_auth(),
-        Tls::CaFile(path) => builder.with_root_certificates(file_roots(path)?).with_no_client_auth(),
-        Tls::Fingerprint(expected) => pinned(builder, Pinned::new(*expected, provider)),
+    let roots = match &tls.trust {
+        Trust::System => system_roots()?,
+        Trust::CaFile(path) => {
+            let unusable = |reason| Error::CaFile { path: path.clone(), reason };
+            let certificates = CertificateDer::pem_file_iter(path).map_err(|e| unusable(e.to_string()))?;
+            roots(certificates).map_err(unusable)?
+        }
+        Trust::CaPem(text) => {
+            roots(CertificateDer::pem_slice_iter(text.as_bytes())).map_err(|reason| Error::CaPem { reason })?
+        }
+        Trust::Fingerprint(expected) => {
+            let pinned = Arc::new(Pinned::new(*expected, provider));
+            return Ok(Arc::new(verified_by(builder, pinned)));
+        }
+    };
+    let config = match &tls.name {
+        Some(name) => verified_by(builder, Arc::new(Named::new(name, roots, provider)?)),
+        None => builder.with_root_certificates(roots).with_no_client_auth(),
     };
     Ok(Arc::new(config))
 }
@@ -75,10 +103,13 @@ pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>
     Ok(Arc::new(config))
 }
 
-/// rustls calls a verifier of our own dangerous. This one compares the whole certificate, and the handshake proves that the
-/// other end has its key.
-fn pinned(builder: rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, verifier: Pinned) -> ClientConfig {
-    builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
+/// rustls calls a verifier of our own dangerous. Each of ours is as strict as it says, and has the handshake prove that the
+/// other end has the certificate's key.
+fn verified_by(
+    builder: rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>,
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> ClientConfig {
+    builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
 }
 
 fn system_roots() -> Result<RootCertStore, Error> {
@@ -88,14 +119,14 @@ fn system_roots() -> Result<RootCertStore, Error> {
     if roots.is_empty() { Err(Error::NoSystemRoots) } else { Ok(roots) }
 }
 
-fn file_roots(path: &PathBuf) -> Result<RootCertStore, Error> {
-    let unusable = |reason: String| Error::CaFile { path: path.clone(), reason };
+fn roots<E: std::fmt::Display>(
+    certificates: impl Iterator<Item = Result<CertificateDer<'static>, E>>,
+) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|e| unusable(e.to_string()))? {
-        let certificate = certificate.map_err(|e| unusable(e.to_string()))?;
-        roots.add(certificate).map_err(|e| unusable(e.to_string()))?;
+    for certificate in certificates {
+        roots.add(certificate.map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
     }
-    if roots.is_empty() { Err(unusable("it holds no certificate".to_owned())) } else { Ok(roots) }
+    if roots.is_empty() { Err("it holds no certificate".to_owned()) } else { Ok(roots) }
 }
 
 #[cfg(test)]
@@ -121,10 +152,12 @@ mod tests {
             ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned(), false),
         ] {
             let file = file(&text);
-            let outcome = client_config(&Tls::CaFile(file.path().to_owned()));
-            assert_eq!(outcome.is_ok(), good, "{text}: {:?}", outcome.err());
+            for trust in [Trust::CaFile(file.path().to_owned()), Trust::CaPem(text.clone())] {
+                let outcome = client_config(&trust.into());
+                assert_eq!(outcome.is_ok(), good, "{text}: {:?}", outcome.err());
+            }
         }
-        let absent = client_config(&Tls::CaFile("/nowhere/ca.pem".into())).unwrap_err();
+        let absent = client_config(&Trust::CaFile("/nowhere/ca.pem".into()).into()).unwrap_err();
         assert!(absent.to_string().starts_with("cannot read the CA file /nowhere/ca.pem: "), "{absent}");
     }
 

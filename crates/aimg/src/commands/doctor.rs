@@ -77,6 +77,7 @@ fn config(settings: &Settings) -> anyhow::Result<Config> {
         recordings_dir: settings.recordings_dir.clone(),
         disk_reserve_bytes: settings.disk_reserve_bytes,
         media: serve::media_config(settings),
+        ari_listen: settings.ari_listen.clone(),
         taps_max: worker::TAPS_MAX,
     })
 }

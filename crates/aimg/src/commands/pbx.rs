@@ -1,72 +1,30 @@
 //! `aimg pbx …`.
 
-use std::io::{self, BufRead, IsTerminal};
-
-use aimg_core::TenantScope;
-use aimg_store::NewPbx;
-use anyhow::Context;
-use secrecy::SecretString;
+use aimg_core::{AriLink, TenantScope, Tls};
+use aimg_store::Pbx as Row;
 use serde::Serialize;
 
-use super::open_store;
-use crate::cli::{Pbx, PbxAdd};
-use crate::exit::Usage;
+use super::{open_store, pbx_row};
+use crate::cli::Pbx;
 use crate::output::{Output, table};
 use crate::settings::Settings;
 
 pub(crate) async fn run(settings: &Settings, output: Output, command: Pbx) -> anyhow::Result<()> {
     match command {
-        Pbx::Add(pbx) => add(settings, output, *pbx).await,
+        Pbx::Add(pbx) => {
+            let added = pbx_row::add(&open_store(settings).await?, *pbx).await?;
+            output.print(&added, |p| {
+                format!("PBX {} added, tapped by {}; next: aimg pbx test {}", p.name, p.tap_mode, p.name)
+            })
+        }
+        Pbx::Set(set) => {
+            let changed = pbx_row::set(&open_store(settings).await?, *set).await?;
+            output.print(&changed, |p| format!("PBX {} changed; next: aimg pbx test {}", p.name, p.name))
+        }
         Pbx::List => list(settings, output).await,
+        Pbx::Show { name } => show(settings, output, &name).await,
         Pbx::Test { name } => test(settings, output, &name).await,
     }
-}
-
-async fn add(settings: &Settings, output: Output, pbx: PbxAdd) -> anyhow::Result<()> {
-    let store = open_store(settings).await?;
-    let tenant = store.tenant_by_name(TenantScope::Operator, &pbx.tenant).await?;
-    let ari_url = pbx.ari_url.unwrap_or_else(|| format!("http://{}:8088/ari", pbx.host));
-    let ami_secret = secret(pbx.ami_secret, "AMI secret", "AIMG_AMI_SECRET")?;
-    let ari_password = secret(pbx.ari_password, "ARI password", "AIMG_ARI_PASSWORD")?;
-    // A wrong address is told here and not by a gateway that starts tomorrow.
-    aimg_ari::Config::new(&ari_url, &pbx.ari_user, ari_password.clone(), &pbx.ari_app)?;
-    let new = NewPbx {
-        tenant: tenant.id,
-        name: pbx.name,
-        host: pbx.host,
-        ami_port: pbx.ami_port,
-        ami_user: pbx.ami_user,
-        ami_secret,
-        ari_url,
-        ari_user: pbx.ari_user,
-        ari_password,
-        ari_app: pbx.ari_app,
-        tap_mode: pbx.tap,
-        codec: pbx.codec,
-        inbound_contexts: pbx.inbound_contexts,
-    };
-    let added = store.add_pbx(TenantScope::Operator, new).await?;
-    output.print(&added, |p| format!("PBX {} added, tapped by {}; next: aimg pbx test {}", p.name, p.tap_mode, p.name))
-}
-
-/// The secret as given, else typed at the terminal or on a line of a pipe.
-fn secret(given: Option<SecretString>, what: &str, variable: &str) -> anyhow::Result<SecretString> {
-    if let Some(secret) = given {
-        return Ok(secret);
-    }
-    let line = if io::stdin().is_terminal() {
-        rpassword::prompt_password(format!("{what}: ")).context("the terminal")?
-    } else {
-        let mut line = String::new();
-        io::stdin().lock().read_line(&mut line).context("standard input")?;
-        line.trim_end_matches(['\r', '\n']).to_owned()
-    };
-    if line.is_empty() {
-        return Err(
-            Usage(format!("the {what} is missing: set {variable}, or write it on a line of standard input")).into()
-        );
-    }
-    Ok(SecretString::from(line))
 }
 
 async fn list(settings: &Settings, output: Output) -> anyhow::Result<()> {
@@ -76,7 +34,7 @@ async fn list(settings: &Settings, output: Output) -> anyhow::Result<()> {
     output.print(&pbxs, |pbxs| {
         let rows = pbxs.iter().map(|p| {
             let tenant = tenants.iter().find(|t| t.id == p.tenant).map_or_else(String::new, |t| t.name.clone());
-            let ami = format!("{}:{}", p.host, p.ami_port);
+            let ami = ami_at(p);
             [
                 p.name.clone(),
                 tenant,
@@ -91,13 +49,90 @@ async fn list(settings: &Settings, output: Output) -> anyhow::Result<()> {
     })
 }
 
+fn ami_at(pbx: &Row) -> String {
+    format!("{}:{}{}", pbx.host, pbx.ami_port, if pbx.ami_tls.is_some() { " TLS" } else { "" })
+}
+
+async fn show(settings: &Settings, output: Output, name: &str) -> anyhow::Result<()> {
+    let store = open_store(settings).await?;
+    let pbx = store.pbx_by_name(TenantScope::Operator, name).await?;
+    let tenant = store.tenant(TenantScope::Operator, pbx.tenant).await?.name;
+    output.print(&pbx, |pbx| {
+        let row = |what: &str, is: String| [what.to_owned(), is];
+        let rows = [
+            row("tenant", tenant),
+            row("followed", if pbx.enabled { "yes" } else { "no" }.to_owned()),
+            row("AMI", format!("{} as {}", ami_at(pbx), pbx.ami_user)),
+            row("AMI's certificate", pbx.ami_tls.as_ref().map_or_else(|| "none: without TLS".to_owned(), trusted)),
+            row("ARI", format!("{} as {}, application {}", pbx.ari_url, pbx.ari_user, pbx.ari_app)),
+            row("ARI's certificate", ari_certificate(pbx)),
+            row("ARI's events", events_come(pbx)),
+            row("tap", format!("by {}, {}", pbx.tap_mode, pbx.codec)),
+            row("inbound contexts", pbx.inbound_contexts.join(", ")),
+        ];
+        let lines = if pbx.ari_link == AriLink::Accept { outbound_lines(settings, pbx) } else { String::new() };
+        format!("{}{lines}", table(["PBX", &pbx.name], rows))
+    })
+}
+
+fn trusted(tls: &Tls) -> String {
+    let name = tls.name.as_ref().map(|name| format!(", for the name {name}")).unwrap_or_default();
+    format!("trusted by {}{name}", tls.trust)
+}
+
+fn ari_certificate(pbx: &Row) -> String {
+    if pbx.ari_url.starts_with("https:") { trusted(&pbx.ari_tls) } else { "none: without TLS".to_owned() }
+}
+
+fn events_come(pbx: &Row) -> String {
+    match pbx.ari_link {
+        AriLink::Connect => "we connect".to_owned(),
+        AriLink::Accept => "Asterisk connects to us".to_owned(),
+    }
+}
+
+/// What Asterisk's configuration needs to connect to us.
+fn outbound_lines(settings: &Settings, pbx: &Row) -> String {
+    let listen = settings.ari_listen.as_ref();
+    let at = match listen.map(|listen| listen.address) {
+        Some(address) if address.ip().is_unspecified() => format!("<this machine>:{}", address.port()),
+        Some(address) => address.to_string(),
+        None => "<ari.listen is not set>".to_owned(),
+    };
+    let tls = listen.is_some_and(|listen| listen.tls.is_some());
+    let more = if tls { "\ntls_enabled = yes\nca_list_file = <the CA of our certificate>" } else { "" };
+    let Row { name, ari_user, ari_app, .. } = pbx;
+    let scheme = if tls { "wss" } else { "ws" };
+    format!(
+        "
+
+; websocket_client.conf
+[aimg]
+type = websocket_client
+connection_type = persistent
+uri = {scheme}://{at}/ari/{name}
+protocols = ari
+username = {ari_user}
+password = <the ARI password>{more}
+
+; ari.conf
+[aimg-outbound]
+type = outbound_websocket
+websocket_client_id = aimg
+apps = {ari_app}
+local_ari_user = {ari_user}"
+    )
+}
+
 /// What `pbx test` found.
 #[derive(Debug, Serialize)]
 struct Tested {
     pbx: String,
     asterisk: String,
     ami: String,
+    ami_certificate: Option<String>,
     ari: String,
+    ari_certificate: Option<String>,
     app: String,
     app_registered: bool,
     modules: Vec<&'static str>,
@@ -113,6 +148,8 @@ async fn test(settings: &Settings, output: Output, name: &str) -> anyhow::Result
         pbx: pbx.name,
         asterisk: ari.version,
         ami: ami.server.ami_version,
+        ami_certificate: pbx.ami_tls.as_ref().map(trusted),
+        ari_certificate: pbx.ari_url.starts_with("https:").then(|| trusted(&pbx.ari_tls)),
         ari: pbx.ari_url,
         app: pbx.ari_app,
         app_registered: ari.app_registered,
@@ -124,12 +161,16 @@ async fn test(settings: &Settings, output: Output, name: &str) -> anyhow::Result
         } else {
             "free"
         };
+        let over =
+            |certificate: &Option<String>| certificate.as_ref().map(|c| format!(" over TLS, {c}")).unwrap_or_default();
         format!(
-            "PBX {} can be captured\n  Asterisk {}, AMI {}\n  ARI at {}, application `{}` is {app}\n  modules: {}",
+            "PBX {} can be captured\n  Asterisk {}, AMI {}{}\n  ARI at {}{}, application `{}` is {app}\n  modules: {}",
             t.pbx,
             t.asterisk,
             t.ami,
+            over(&t.ami_certificate),
             t.ari,
+            over(&t.ari_certificate),
             t.app,
             t.modules.join(", ")
         )

@@ -50,6 +50,7 @@ pub(crate) async fn run(
         recordings_dir: settings.recordings_dir.clone(),
         disk_reserve_bytes: settings.disk_reserve_bytes,
         media: super::serve::media_config(&settings),
+        ari_listen: settings.ari_listen.clone(),
         hook_timeout: settings.hook_timeout,
         taps_max: TAPS_MAX,
         pbxs_every: PBXS_EVERY,

@@ -1,5 +1,6 @@
 //! How the texts of settings become values; `None` is a text that is not allowed.
 
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -28,6 +29,16 @@ pub(super) fn count<T: FromStr + PartialOrd>(text: &str, allowed: RangeInclusive
 /// A path; the empty one names nothing.
 pub(super) fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+/// A file; the empty text stands for none.
+pub(super) fn file(text: &str) -> Option<Option<PathBuf>> {
+    Some(path(text))
+}
+
+/// An address with its port; the empty text stands for none.
+pub(super) fn socket(text: &str) -> Option<Option<SocketAddr>> {
+    if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
 }
 
 /// Any text.

@@ -1,6 +1,6 @@
 //! The list of settings.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use aimg_core::NodeId;
@@ -152,6 +152,15 @@ settings! {
     FLOWS_MAX: usize = "media.flows_max", "AIMG_FLOWS_MAX", Text("2000"), |s| format::count(s, 1..=100_000),
         "1 to 100000",
         "The most flows of a shard; a captured call has two.";
+    ARI_LISTEN: Option<SocketAddr> = "ari.listen", "AIMG_ARI_LISTEN", Unset, format::socket,
+        "an IP address of this machine and a port, such as 0.0.0.0:8770",
+        "Where PBXs arrive whose Asterisk opens ARI's event stream to us (`aimg pbx set --ari-link accept`).";
+    ARI_TLS_CERTIFICATE: Option<PathBuf> = "ari.tls_certificate", "AIMG_ARI_TLS_CERTIFICATE", Unset, format::file,
+        "a path to a PEM file",
+        "Our certificate for them, with those between it and its root. Without it they arrive without TLS.";
+    ARI_TLS_KEY: Option<PathBuf> = "ari.tls_key", "AIMG_ARI_TLS_KEY", Unset, format::file,
+        "a path to a PEM file",
+        "Its key.";
     LOG_FILTER: String = "log.filter", "AIMG_LOG", Derived("`info`; with DEBUG `info,aimg=debug`"), format::log_filter,
         "directives such as `info` or `warn,aimg_media=debug`",
         "What is logged.";

@@ -121,6 +121,9 @@ fn every_setting_can_be_set_in_every_place() {
         ("media.shards", "2"),
         ("media.recv_buffer_bytes", "65536"),
         ("media.flows_max", "10"),
+        ("ari.listen", "0.0.0.0:8770"),
+        ("ari.tls_certificate", "/cert.pem"),
+        ("ari.tls_key", "/key.pem"),
         ("log.filter", "warn"),
         ("log.format", "json"),
         ("hook.timeout_ms", "500"),
@@ -166,7 +169,13 @@ fn flags_are_read_as_python_writes_them() {
 
 #[test]
 fn a_wrong_value_names_key_value_place_and_what_is_allowed() {
-    let cases: [(Case, &[&str]); 12] = [
+    let cases: [(Case, &[&str]); 15] = [
+        (Case::new().env("AIMG_ARI_LISTEN", "pbx:8770"), &["ari.listen", "pbx:8770", "0.0.0.0:8770"]),
+        (Case::new().env("AIMG_ARI_TLS_KEY", "/k"), &["ari.tls_key", "/k", "of no use without ari.tls_certificate"]),
+        (
+            Case::new().env("AIMG_ARI_TLS_KEY", "/k").env("AIMG_ARI_TLS_CERTIFICATE", "/c"),
+            &["ari.tls_certificate", "of no use without ari.listen"],
+        ),
         (Case::new().toml("\n\nmedia.port = 70000"), &["media.port", "70000", "aimg.toml:3", "65535"]),
         (Case::new().dotenv("AIMG_NODE=N-1"), &["node", "N-1", "AIMG_NODE in .env", "a-z and 0-9"]),
         (Case::new().env("DEBUG", "perhaps"), &["debug", "perhaps", "DEBUG in the environment", "true or false"]),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aimg_ami::{
     Action, ChannelSnapshot, ChannelState, Client, Config, DeviceState, Event, EventFilter, Events, LinkChange,
-    Manager, Muted, NewMember, Notice, Originate, Place, Target, Tls,
+    Manager, Muted, NewMember, Notice, Originate, Place, Target, Trust,
 };
 use aimg_core::Uniqueid;
 use aimg_testbed::{Asterisk, Options, Version};
@@ -488,7 +488,7 @@ async fn secured(version: Version) {
         assert_eq!(client.counts().failures, 0);
     }
 
-    config.tls = Some(Tls::Fingerprint(aimg_tls::fingerprint(b"another certificate")));
+    config.tls = Some(Trust::Fingerprint(aimg_tls::fingerprint(b"another certificate")).into());
     let (_client, mut events) = Client::start(config.clone());
     let error = down(&mut events).await;
     assert!(error.to_string().contains(&aimg_tls::fingerprint(&certificate.der).to_string()), "{error}");

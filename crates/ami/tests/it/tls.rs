@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aimg_ami::{Action, Client, Error, Tls};
+use aimg_ami::{Action, Client, Error, Tls, Trust};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
@@ -44,14 +44,14 @@ impl Certificate {
     }
 
     pub(crate) fn trusted_by_fingerprint(&self) -> Tls {
-        Tls::Fingerprint(aimg_tls::fingerprint(&self.der))
+        Trust::Fingerprint(aimg_tls::fingerprint(&self.der)).into()
     }
 
     /// Trusts its authority, whose file is put into `dir`.
     pub(crate) fn trusted_by_authority(&self, dir: &Path) -> Tls {
         let path = dir.join("ca.pem");
         std::fs::write(&path, &self.ca_pem).unwrap();
-        Tls::CaFile(path)
+        Trust::CaFile(path).into()
     }
 
     fn acceptor(&self) -> TlsAcceptor {
@@ -128,7 +128,7 @@ async fn what_is_not_trusted_is_told_with_its_cure() {
         (&elsewhere, named("elsewhere", &elsewhere), "not for 127.0.0.1: connect by a name that it has"),
         (&old, named("old", &old), "its certificate has expired: renew it"),
         (&good, other.trusted_by_fingerprint(), "if that is meant, trust "),
-        (&good, Tls::CaFile("/nowhere/ca.pem".into()), "cannot read the CA file /nowhere/ca.pem"),
+        (&good, Trust::CaFile("/nowhere/ca.pem".into()).into(), "cannot read the CA file /nowhere/ca.pem"),
     ];
     for (certificate, tls, cure) in cases {
         let server = FakeAsterisk::bind_tls(certificate.acceptor()).await;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use aimg_ari::{BreakerState, Client, Config, Entrance, Error, EventKind, Events, Listener, Notice, request};
-use aimg_core::{Fingerprint, Tls};
+use aimg_core::{Fingerprint, Tls, Trust};
 use aimg_testbed::Version;
 use tokio::time::timeout;
 
@@ -29,8 +29,8 @@ async fn events_and_requests_pass_over_tls() {
             config.tls = tls;
             config
         };
-        for tls in [Tls::CaFile(ca.path().to_owned()), Tls::Fingerprint(fingerprint)] {
-            let (client, mut events) = Client::start(with(tls)).unwrap();
+        for trust in [Trust::CaFile(ca.path().to_owned()), Trust::Fingerprint(fingerprint)] {
+            let (client, mut events) = Client::start(with(trust.into())).unwrap();
             up(&mut events).await;
             assert!(client.info().await.unwrap().system.version.starts_with(version.name()));
             client.user_event("Ours", &[], &[].into()).await.unwrap();
@@ -39,7 +39,7 @@ async fn events_and_requests_pass_over_tls() {
             })
             .await;
         }
-        let other = with(Tls::Fingerprint(aimg_tls::fingerprint(b"another")));
+        let other = with(Trust::Fingerprint(aimg_tls::fingerprint(b"another")).into());
         let (_client, mut events) = Client::start(other).unwrap();
         match timeout(DEADLINE, events.next()).await.unwrap() {
             Some(Notice::Down { error, .. }) => {

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use aimg_ari::{Client, Config, Error, Http, Notice, request};
-use aimg_core::Tls;
+use aimg_core::{Tls, Trust};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
@@ -34,7 +34,7 @@ impl Authority {
     }
 
     fn trusted(&self) -> Tls {
-        Tls::CaFile(self.file.path().to_owned())
+        Trust::CaFile(self.file.path().to_owned()).into()
     }
 
     fn sign(&self, name: &str, until_year: i32) -> (CertificateDer<'static>, KeyPair) {
@@ -94,9 +94,11 @@ async fn ping(port: u16, tls: Tls) -> Result<(), Error> {
 async fn requests_and_events_pass() {
     let (fake, authority) = (FakePbx::start().await, Authority::new("ours"));
     let leaf = authority.sign("127.0.0.1", 4000);
-    let pinned = Tls::Fingerprint(aimg_tls::fingerprint(&leaf.0));
+    let pinned = Trust::Fingerprint(aimg_tls::fingerprint(&leaf.0)).into();
     let port = front(&fake, leaf).await;
-    for tls in [authority.trusted(), pinned] {
+    let elsewhere = front(&fake, authority.sign("pbx.example", 4000)).await;
+    let named = Tls { name: Some("pbx.example".to_owned()), ..authority.trusted() };
+    for (port, tls) in [(port, authority.trusted()), (port, pinned), (elsewhere, named)] {
         let (client, mut events) = Client::start(config(port, tls)).unwrap();
         let subscriber = fake.subscriber().await;
         let first = timeout(DEADLINE, events.next()).await.unwrap();
@@ -118,9 +120,10 @@ async fn refusals_tell_the_cure_and_send_nothing() {
     for (port, tls, cure) in [
         (good, Authority::new("another").trusted(), "name the CA's file"),
         (good, Authority::new("ours").trusted(), "another key"),
-        (good, Tls::Fingerprint(other), "another certificate than the trusted one"),
+        (good, Trust::Fingerprint(other).into(), "another certificate than the trusted one"),
         (expired, authority.trusted(), "renew it"),
         (misnamed, authority.trusted(), "not for 127.0.0.1"),
+        (good, Tls { name: Some("pbx.example".to_owned()), ..authority.trusted() }, "not for pbx.example"),
         (plain().await, authority.trusted(), "is it the port of TLS?"),
     ] {
         let error = ping(port, tls.clone()).await.unwrap_err();
@@ -137,7 +140,7 @@ async fn refusals_tell_the_cure_and_send_nothing() {
 
 #[tokio::test]
 async fn a_ca_file_that_cannot_be_read_is_told_at_once() {
-    let error = ping(1, Tls::CaFile("/nowhere/ca.pem".into())).await.unwrap_err();
+    let error = ping(1, Trust::CaFile("/nowhere/ca.pem".into()).into()).await.unwrap_err();
     assert!(matches!(error, Error::Tls { .. }), "{error:?}");
     assert!(error.to_string().contains("cannot read the CA file /nowhere/ca.pem"), "{error}");
 }

@@ -32,7 +32,7 @@ pub(super) async fn examine(config: &Config, pbx: &Pbx, found: &mut Vec<Finding>
     found.extend(known_issues::examine(&info.system.version, pbx.codec));
     found.extend(system_name(&info.config.name));
     found.push(application(&http, pbx).await);
-    found.extend(modules::examine(&http, pbx.tap_mode, pbx.codec).await);
+    found.extend(modules::examine(&http, pbx).await);
     let writable = may_write(&http).await;
     found.push(match &writable {
         Ok(()) => Finding::ok(Area::Ari, format!("user `{}` may create and remove (read_only = no)", pbx.ari_user)),

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use aimg_ari::{Http, request};
-use aimg_core::{Codec, TapMode};
+use aimg_core::{AriLink, Codec, TapMode};
+use aimg_store::Pbx;
 
 use super::finding::{Area, Failure, Finding};
 
@@ -14,6 +15,8 @@ enum Needed {
     Always,
     /// Captures by hook.
     ByHook,
+    /// An event stream that Asterisk opens.
+    ByAccept,
     /// Captures in an encoding.
     Encoded(Codec),
     /// Something of lesser weight.
@@ -36,6 +39,11 @@ const MODULES: &[Row] = &[
     ("res_ari_events.so", Needed::Always, "no events over ARI"),
     ("res_ari_applications.so", Needed::Lesser, "nobody can tell who has the application"),
     ("app_stasis.so", Needed::ByHook, "no Stasis() in the dialplan"),
+    (
+        "res_websocket_client.so",
+        Needed::ByAccept,
+        "Asterisk cannot connect to us; it is of 20.15, 21.10, 22.5 and 23.0",
+    ),
     ("bridge_simple.so", Needed::Lesser, "bridges of two are mixed by softmix, at more cost"),
     ("codec_ulaw.so", Needed::Encoded(Codec::Ulaw), "no µ-law"),
     ("codec_alaw.so", Needed::Encoded(Codec::Alaw), "no A-law"),
@@ -50,19 +58,21 @@ const TIMERS: [&str; 4] =
 const PACKAGE: &str = "package asterisk-modules of Debian and Ubuntu";
 
 /// Looks at all modules.
-pub(super) async fn examine(http: &Http, tap: TapMode, codec: Codec) -> Vec<Finding> {
+pub(super) async fn examine(http: &Http, pbx: &Pbx) -> Vec<Finding> {
     match http.call(request::asterisk::modules()).await {
         Ok(modules) => {
             let running = modules.iter().filter(|module| module.is_running());
-            judge(&running.map(|module| module.name.as_str()).collect(), tap, codec)
+            let running = running.map(|module| module.name.as_str()).collect();
+            judge(&running, pbx.tap_mode, pbx.codec, pbx.ari_link)
         }
         Err(error) => vec![Finding::warning(Area::Modules, format!("the modules could not be seen: {error}"))],
     }
 }
 
-fn judge(running: &BTreeSet<&str>, tap: TapMode, codec: Codec) -> Vec<Finding> {
+fn judge(running: &BTreeSet<&str>, tap: TapMode, codec: Codec, link: AriLink) -> Vec<Finding> {
     let wanted = MODULES.iter().filter(|(_, needed, _)| match needed {
         Needed::ByHook => tap == TapMode::Hook,
+        Needed::ByAccept => link == AriLink::Accept,
         Needed::Encoded(encoding) => *encoding == codec,
         Needed::Always | Needed::Lesser => true,
     });
@@ -113,7 +123,7 @@ mod tests {
     fn what_is_missing_depends_on_what_is_captured() {
         let all: BTreeSet<&str> = MODULES.iter().map(|(name, ..)| *name).chain(TIMERS).collect();
         type Case<'a> = (&'a [&'a str], TapMode, Codec, &'a [(Level, &'a str)]);
-        let cases: [Case<'_>; 6] = [
+        let cases: [Case<'_>; 7] = [
             (&[], TapMode::Hook, Codec::Ulaw, &[]),
             (&["chan_rtp.so"], TapMode::Ami, Codec::Ulaw, &[(Level::Problem, "load = chan_rtp.so")]),
             (&["app_stasis.so"], TapMode::Ami, Codec::Ulaw, &[]),
@@ -124,17 +134,25 @@ mod tests {
                 Codec::Ulaw,
                 &[(Level::Warning, "bridge_simple.so")],
             ),
+            (&["res_websocket_client.so"], TapMode::Ami, Codec::Ulaw, &[]),
             (&TIMERS[..3], TapMode::Ami, Codec::Ulaw, &[(Level::Warning, "load = res_timing_timerfd.so")]),
         ];
         for (without, tap, codec, expected) in cases {
             let running = all.iter().copied().filter(|name| !without.contains(name)).collect();
-            let found: Vec<_> = judge(&running, tap, codec).into_iter().filter(|f| f.level > Level::Ok).collect();
+            let found: Vec<_> =
+                judge(&running, tap, codec, AriLink::Connect).into_iter().filter(|f| f.level > Level::Ok).collect();
             let fits = |(finding, (level, line)): (&Finding, &(Level, &str))| {
                 finding.level == *level && finding.cure.as_ref().is_some_and(|cure| cure.lines[0].contains(line))
             };
             assert!(found.len() == expected.len() && found.iter().zip(expected).all(fits), "{without:?}: {found:#?}");
         }
-        let none = judge(&BTreeSet::new(), TapMode::Ami, Codec::Ulaw);
+        let running = all.iter().copied().filter(|name| *name != "res_websocket_client.so").collect();
+        let accepting = judge(&running, TapMode::Ami, Codec::Ulaw, AriLink::Accept);
+        assert!(
+            accepting.iter().any(|f| f.level == Level::Problem && f.what.contains("connect to us")),
+            "{accepting:#?}"
+        );
+        let none = judge(&BTreeSet::new(), TapMode::Ami, Codec::Ulaw, AriLink::Connect);
         assert!(none.last().is_some_and(|f| f.area == Area::Timing && f.level == Level::Problem), "{none:#?}");
     }
 }

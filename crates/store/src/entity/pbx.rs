@@ -24,6 +24,10 @@ pub struct Model {
     pub inbound_contexts: Json,
     pub enabled: bool,
     pub created_at: i64,
+    pub ami_tls: Option<Json>,
+    pub ari_tls: Option<Json>,
+    pub ari_link: String,
+    pub changed_at: i64,
 }
 
 #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]

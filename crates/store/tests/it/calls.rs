@@ -15,7 +15,7 @@ conformance! {
     lists_are_newest_first_bounded_and_know_the_living,
     a_node_finds_what_it_left_open,
     tenants_and_pbxs_have_names_of_their_own,
-    tenants_and_pbxs_are_disabled_and_changed,
+    tenants_are_disabled_and_changed,
 }
 
 const ALL: SessionFilter = SessionFilter { active: false, limit: 100 };
@@ -140,14 +140,12 @@ async fn tenants_and_pbxs_have_names_of_their_own(db: Db) {
     assert_eq!((stored.ami_port, stored.inbound_contexts), (5038, vec!["from-trunk".to_owned()]));
 }
 
-async fn tenants_and_pbxs_are_disabled_and_changed(db: Db) {
-    let (tenant, pbx) = db.tenant_with_pbx("acme").await;
+async fn tenants_are_disabled_and_changed(db: Db) {
+    let (tenant, _) = db.tenant_with_pbx("acme").await;
     let store = &db.store;
     for enabled in [false, true] {
         store.set_tenant_enabled(OPERATOR, tenant, enabled).await.unwrap();
-        store.set_pbx_enabled(OPERATOR, pbx, enabled).await.unwrap();
         assert_eq!(store.tenant(OPERATOR, tenant).await.unwrap().enabled, enabled);
-        assert_eq!(store.pbx(OPERATOR, pbx).await.unwrap().enabled, enabled);
     }
     store.set_capture_rule(OPERATOR, tenant, json!({"calls": "none"})).await.unwrap();
     assert_eq!(store.tenant(OPERATOR, tenant).await.unwrap().capture_rule, json!({"calls": "none"}));

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use aimg_core::{
-    CallDirection, CallEvent, CallEventKind, CallState, Codec, DataKey, LegRow, PbxId, SessionId, SessionRow, TapMode,
-    TenantId, TenantScope, Timestamp, Uniqueid,
+    AriLink, CallDirection, CallEvent, CallEventKind, CallState, Codec, DataKey, LegRow, PbxId, SessionId, SessionRow,
+    TapMode, TenantId, TenantScope, Timestamp, Tls, Uniqueid,
 };
 use aimg_store::{Change, Config, NewPbx, Place, PostgresPlace, RecordingRow, Store};
 use aimg_testbed::Postgres;
@@ -90,9 +90,12 @@ pub(crate) fn new_pbx(tenant: TenantId, name: &str) -> NewPbx {
         name: name.to_owned(),
         host: "127.0.0.1".to_owned(),
         ami_port: 5038,
+        ami_tls: None,
         ami_user: "aimg".to_owned(),
         ami_secret: AMI_SECRET.into(),
         ari_url: "http://127.0.0.1:8088/ari".to_owned(),
+        ari_tls: Tls::default(),
+        ari_link: AriLink::Connect,
         ari_user: "aimg".to_owned(),
         ari_password: ARI_PASSWORD.into(),
         ari_app: "aimg".to_owned(),

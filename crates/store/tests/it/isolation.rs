@@ -1,7 +1,7 @@
 //! Every operation against another tenant's scope: what is not yours does not exist.
 
 use aimg_core::{PbxId, SessionRow, TenantId, TenantScope};
-use aimg_store::{Change, Error, Result, SessionFilter};
+use aimg_store::{Change, Error, PbxChange, Result, SessionFilter};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -68,21 +68,21 @@ async fn another_tenants_rows_are_not_found(db: Db) {
     assert_absent(store.pbx(*theirs, *pbx).await);
     assert_absent(store.pbx_by_name(*theirs, "acme-pbx").await);
     assert_absent(store.pbx_secrets(*theirs, *pbx).await);
-    assert_absent(store.set_pbx_enabled(*theirs, *pbx, false).await);
     assert_absent(store.session(*theirs, own_session.id).await);
     assert_absent(store.recording(*theirs, own_session.id, 0).await);
-    assert!(store.pbx(OPERATOR, *pbx).await.unwrap().enabled, "nothing was changed");
     assert_eq!(store.tenant(OPERATOR, *tenant).await.unwrap().capture_rule, json!({"calls": "all"}));
 }
 
 async fn tenants_and_pbxs_are_the_operators_to_add(db: Db) {
-    let Two { db: Db { store, .. }, own, tenant, .. } = &two(db).await;
+    let Two { db: Db { store, .. }, own, tenant, pbx, .. } = &two(db).await;
     let refused = [
         store.add_tenant(*own, "third", json!({})).await.map(drop),
         store.set_tenant_enabled(*own, *tenant, false).await,
         store.add_pbx(*own, new_pbx(*tenant, "second")).await.map(drop),
+        store.change_pbx(*own, *pbx, PbxChange { enabled: Some(false), ..PbxChange::default() }).await.map(drop),
     ];
     assert!(refused.iter().all(|r| matches!(r, Err(Error::OperatorOnly { .. }))), "{refused:?}");
+    assert!(store.pbx(OPERATOR, *pbx).await.unwrap().enabled, "nothing was changed");
 }
 
 async fn changes_out_of_scope_are_not_found(db: Db) {

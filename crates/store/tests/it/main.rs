@@ -29,5 +29,6 @@ mod calls;
 mod fixture;
 mod isolation;
 mod opening;
+mod pbxs;
 mod postgres;
 mod secrets;

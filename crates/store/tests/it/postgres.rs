@@ -7,7 +7,7 @@ use aimg_testbed::Postgres;
 use aimg_testbed::postgres::SUPERUSER;
 
 use crate::fixture::{Db, OPERATOR, changes_of, key, session};
-use crate::{accounts, calls, isolation, secrets};
+use crate::{accounts, calls, isolation, pbxs, secrets};
 
 const ALL: SessionFilter = SessionFilter { active: false, limit: 100 };
 
@@ -15,7 +15,8 @@ const ALL: SessionFilter = SessionFilter { active: false, limit: 100 };
 async fn every_case_holds() {
     let server = Postgres::start().unwrap();
     let mut failed = Vec::new();
-    for (name, case) in [accounts::CASES, calls::CASES, isolation::CASES, secrets::CASES].concat() {
+    let cases = [accounts::CASES, calls::CASES, isolation::CASES, pbxs::CASES, secrets::CASES].concat();
+    for (name, case) in cases {
         let db = Db::postgres(&server).await;
         if tokio::spawn(case(db)).await.is_err() {
             failed.push(name);
