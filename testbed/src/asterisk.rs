@@ -193,6 +193,11 @@ impl Asterisk {
         self.ports.ami_tls
     }
 
+    /// A TCP port for ARI with TLS; the same holds for it.
+    pub fn http_tls_port(&self) -> u16 {
+        self.ports.http_tls
+    }
+
     /// Its process id, as this machine sees it.
     pub fn pid(&self) -> u32 {
         self.process.pid()

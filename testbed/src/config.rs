@@ -42,6 +42,7 @@ pub(crate) struct Ports {
     pub(crate) ami: u16,
     pub(crate) ami_tls: u16,
     pub(crate) http: u16,
+    pub(crate) http_tls: u16,
     pub(crate) sip: u16,
     pub(crate) rtp_first: u16,
     pub(crate) rtp_last: u16,
@@ -55,6 +56,7 @@ impl Ports {
             http: first + 1,
             sip: first + 2,
             ami_tls: first + 3,
+            http_tls: first + 4,
             rtp_first: first + 8,
             rtp_last: block.last(),
         }
@@ -95,13 +97,14 @@ impl Config<'_> {
     }
 
     fn fill(&self, template: &str) -> String {
-        let Ports { ami, ami_tls, http, sip, rtp_first, rtp_last } = self.ports;
+        let Ports { ami, ami_tls, http, http_tls, sip, rtp_first, rtp_last } = self.ports;
         let mut text: String = template.lines().filter(|line| self.is_wanted(line)).flat_map(|l| [l, "\n"]).collect();
         for (name, value) in [
             ("module_dir", &format!("/{}", self.root.module_dir())),
             ("ami_port", &ami.to_string()),
             ("ami_tls_port", &ami_tls.to_string()),
             ("http_port", &http.to_string()),
+            ("http_tls_port", &http_tls.to_string()),
             ("sip_port", &sip.to_string()),
             ("rtp_first", &rtp_first.to_string()),
             ("rtp_last", &rtp_last.to_string()),
@@ -130,7 +133,7 @@ mod tests {
 
     fn written(version: Version, without_modules: &[String]) -> String {
         let root = Root::of(version).unwrap();
-        let ports = Ports { ami: 1, ami_tls: 6, http: 2, sip: 3, rtp_first: 4, rtp_last: 5 };
+        let ports = Ports { ami: 1, ami_tls: 6, http: 2, http_tls: 7, sip: 3, rtp_first: 4, rtp_last: 5 };
         let additions = [("manager.conf".to_owned(), "; TLS is on {{ami_tls_port}}".to_owned())];
         let dir = tempfile::tempdir().unwrap();
         let config = Config {

@@ -14,6 +14,7 @@ mod stereo;
 mod waiting;
 mod wire;
 
+mod asterisk_connects;
 mod asterisk_ends;
 mod away;
 mod bad_input;
@@ -29,5 +30,6 @@ mod stopped;
 mod taken_over;
 mod tap_ami;
 mod tap_hook;
+mod tls;
 mod where_spoken;
 mod worker_dies;

@@ -19,11 +19,10 @@ async fn events_and_requests_pass_over_tls() {
     std::fs::write(ca.path(), made.cert.pem()).unwrap();
     let fingerprint: Fingerprint = aimg_tls::fingerprint(made.cert.der());
     for version in Version::ALL {
-        // AMI's port of TLS is free: nothing here turns it on.
-        let http = "tlsenable = yes\ntlsbindaddr = 127.0.0.1:{{ami_tls_port}}\ntlscertfile = /mnt/etc/http.pem\n";
+        let http = "tlsenable = yes\ntlsbindaddr = 127.0.0.1:{{http_tls_port}}\ntlscertfile = /mnt/etc/http.pem\n";
         let asterisk = asterisk(version, &[("http.conf", http.into()), ("http.pem", pem.clone())]);
         let access = asterisk.access();
-        let url = format!("https://127.0.0.1:{}/ari", asterisk.ami_tls_port());
+        let url = format!("https://127.0.0.1:{}/ari", asterisk.http_tls_port());
         let with = |tls: Tls| {
             let mut config = Config::new(&url, &access.user, access.secret.as_str().into(), APP).unwrap();
             config.tls = tls;
