@@ -64,6 +64,7 @@ fn leave(number: usize, spool_dir: &Path) -> Result<()> {
         session: session(number)?,
         part: 0,
         node: "bench".parse()?,
+        channel: None,
         codec: Codec::Ulaw,
         opened_at: OPENED_AT,
         answered_at: Some(OPENED_AT),

@@ -13,6 +13,7 @@
 
 mod asterisk;
 mod boot;
+mod call_features;
 mod capture;
 mod config;
 pub mod demo;
@@ -33,6 +34,7 @@ mod wait;
 mod workdir;
 
 pub use asterisk::{Access, Asterisk, Bridge, Channel, Options};
+pub use call_features::DRIVER;
 pub use capture::{Capture, Captured};
 pub use error::Error;
 pub use namespace::Namespace;

@@ -14,11 +14,13 @@ pub enum Context {
     TapHook,
     /// Answers at once and plays speech; nobody is dialled.
     AnswerAtOnce,
+    /// Connects calls in the ways of a PBX; there with [`crate::Options::with_call_features`].
+    CallFeatures,
 }
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::TapAmi, Self::TapHook, Self::AnswerAtOnce];
+    pub const ALL: [Self; 4] = [Self::TapAmi, Self::TapHook, Self::AnswerAtOnce, Self::CallFeatures];
 
     /// The context's name, which is also that of the endpoint whose calls arrive there.
     pub const fn name(self) -> &'static str {
@@ -26,6 +28,7 @@ impl Context {
             Self::TapAmi => "tap-ami",
             Self::TapHook => "tap-hook",
             Self::AnswerAtOnce => "answer-at-once",
+            Self::CallFeatures => "call-features",
         }
     }
 }
@@ -48,7 +51,7 @@ impl std::str::FromStr for Context {
 #[derive(Clone, Debug)]
 pub struct Caller {
     sip_port: u16,
-    number: u16,
+    number: String,
     context: Context,
     calls: u16,
     calls_per_second: u16,
@@ -65,7 +68,7 @@ impl Caller {
     pub fn new(sip_port: u16, context: Context, number: u16) -> Self {
         Self {
             sip_port,
-            number,
+            number: number.to_string(),
             context,
             calls: 1,
             calls_per_second: 100,
@@ -80,6 +83,13 @@ impl Caller {
     #[must_use]
     pub fn calls(mut self, calls: u16) -> Self {
         self.calls = calls;
+        self
+    }
+
+    /// Calls this number instead.
+    #[must_use]
+    pub fn dials(mut self, number: impl Into<String>) -> Self {
+        self.number = number.into();
         self
     }
 
@@ -134,7 +144,7 @@ impl Caller {
         let mut arguments = vec![
             format!("127.0.0.1:{}", self.sip_port),
             "-s".to_owned(),
-            self.number.to_string(),
+            self.number,
             "-r".to_owned(),
             self.calls_per_second.to_string(),
         ];

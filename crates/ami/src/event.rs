@@ -244,7 +244,7 @@ pub(crate) mod tests {
     #[test]
     fn events_of_a_call_are_typed() {
         let bridge = BridgeSnapshot { id: "b".into(), ..BridgeSnapshot::default() };
-        let member = || Box::new(BridgeMember { bridge: bridge.clone(), channel: with_id("1") });
+        let member = || Box::new(BridgeMember { bridge: bridge.clone(), channel: with_id("1"), swapped: None });
         let dial = |caller, status: &str| Box::new(Dial { caller, callee: with_id("2"), status: status.into() });
         let hangup = |cause, words: &str| Box::new(Hangup { channel: with_id("1"), cause, cause_text: words.into() });
         let cases = [

@@ -72,6 +72,25 @@ pub enum FailReason {
     GoneWhileAway,
 }
 
+/// How a call was sent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TransferKind {
+    /// To an extension, whoever answers there.
+    Blind,
+    /// After a word with whom it is sent to.
+    Attended,
+}
+
+impl fmt::Display for TransferKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Blind => "blind",
+            Self::Attended => "attended",
+        })
+    }
+}
+
 /// One thing that happened to one session of one tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallEvent {
@@ -143,6 +162,88 @@ pub enum CallEventKind {
         /// The part of the session's capture that goes on.
         part: u16,
     },
+    /// The tapped channel is gone or went to another call, and another one that goes on is tapped in its place.
+    CaptureMoved {
+        /// The channel that is tapped from here on.
+        channel: Uniqueid,
+    },
+    /// The call was joined with an older one and goes on there: this session ends.
+    JoinedInto {
+        /// The session in which it goes on.
+        into: SessionId,
+    },
+    /// A younger call was joined with this one and goes on here.
+    JoinedFrom {
+        /// The session that ends.
+        from: SessionId,
+    },
+    /// Somebody sent the call on, or joined two calls of theirs.
+    Transferred {
+        /// How.
+        how: TransferKind,
+        /// The channel of who did it.
+        by: Uniqueid,
+    },
+    /// A ringing channel's call was taken by another phone, which has that channel from here on.
+    PickedUp {
+        /// The channel that rang.
+        channel: Uniqueid,
+        /// The channel by which it was taken.
+        by: Uniqueid,
+    },
+    /// A channel waits in a car park.
+    Parked {
+        /// Which.
+        channel: Uniqueid,
+    },
+    /// A channel left a car park.
+    Unparked {
+        /// Which.
+        channel: Uniqueid,
+        /// Who took it out; nobody when its time was over.
+        by: Option<Uniqueid>,
+    },
+    /// The caller waits in a queue.
+    QueueJoined {
+        /// The queue.
+        queue: String,
+    },
+    /// A member of the queue took the call.
+    QueueAnswered {
+        /// The queue.
+        queue: String,
+        /// The member's channel, where Asterisk tells it.
+        channel: Option<Uniqueid>,
+    },
+    /// The caller left the queue before anybody took the call.
+    QueueAbandoned {
+        /// The queue.
+        queue: String,
+    },
+    /// A channel entered a conference.
+    ConferenceJoined {
+        /// The conference.
+        conference: String,
+        /// The channel.
+        channel: Uniqueid,
+    },
+    /// A channel left a conference.
+    ConferenceLeft {
+        /// The conference.
+        conference: String,
+        /// The channel.
+        channel: Uniqueid,
+    },
+    /// A channel put the other side on hold.
+    Held {
+        /// Which.
+        channel: Uniqueid,
+    },
+    /// It took the other side back.
+    Unheld {
+        /// Which.
+        channel: Uniqueid,
+    },
     /// The session ended in a way that nobody saw.
     Lost {
         /// Why.
@@ -178,6 +279,20 @@ impl CallEventKind {
             Self::TapFailed { .. } => "tap_failed",
             Self::Adopted { .. } => "adopted",
             Self::Resumed { .. } => "resumed",
+            Self::CaptureMoved { .. } => "capture_moved",
+            Self::JoinedInto { .. } => "joined_into",
+            Self::JoinedFrom { .. } => "joined_from",
+            Self::Transferred { .. } => "transferred",
+            Self::PickedUp { .. } => "picked_up",
+            Self::Parked { .. } => "parked",
+            Self::Unparked { .. } => "unparked",
+            Self::QueueJoined { .. } => "queue_joined",
+            Self::QueueAnswered { .. } => "queue_answered",
+            Self::QueueAbandoned { .. } => "queue_abandoned",
+            Self::ConferenceJoined { .. } => "conference_joined",
+            Self::ConferenceLeft { .. } => "conference_left",
+            Self::Held { .. } => "held",
+            Self::Unheld { .. } => "unheld",
             Self::Lost { .. } => "lost",
             Self::RecordingReady { .. } => "recording_ready",
             Self::RecordingFailed { .. } => "recording_failed",
@@ -186,7 +301,8 @@ impl CallEventKind {
 }
 
 impl fmt::Display for CallEventKind {
-    /// For people: no numbers and names of parties, so that it may be logged.
+    /// For people: no numbers and names of parties, so that it may be logged. Queues and conferences are often named by
+    /// the number that is dialled for them, so their names stay out too.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::State { state } => write!(f, "{state}"),
@@ -200,6 +316,26 @@ impl fmt::Display for CallEventKind {
             Self::TapFailed { reason } => write!(f, "capture failed: {reason}"),
             Self::Adopted { part } => write!(f, "found alive after a restart, captured as part {part}"),
             Self::Resumed { part } => write!(f, "capture {part} went on across a restart"),
+            Self::CaptureMoved { channel } => write!(f, "the capture moves to channel {channel}"),
+            Self::JoinedInto { into } => write!(f, "goes on in session {into}"),
+            Self::JoinedFrom { from } => write!(f, "session {from} goes on in this one"),
+            Self::Transferred { how, by } => write!(f, "{how} transfer by channel {by}"),
+            Self::PickedUp { channel, by } => write!(f, "channel {channel} picked up by channel {by}"),
+            Self::Parked { channel } => write!(f, "channel {channel} parked"),
+            Self::Unparked { channel, by: Some(by) } => {
+                write!(f, "channel {channel} taken out of its car park by {by}")
+            }
+            Self::Unparked { channel, by: None } => write!(f, "channel {channel} was parked for too long"),
+            Self::QueueJoined { .. } => f.write_str("waits in a queue"),
+            Self::QueueAnswered { channel: Some(channel), .. } => {
+                write!(f, "taken out of the queue by channel {channel}")
+            }
+            Self::QueueAnswered { channel: None, .. } => f.write_str("taken out of the queue"),
+            Self::QueueAbandoned { .. } => f.write_str("gave up in the queue"),
+            Self::ConferenceJoined { channel, .. } => write!(f, "channel {channel} in a conference"),
+            Self::ConferenceLeft { channel, .. } => write!(f, "channel {channel} left the conference"),
+            Self::Held { channel } => write!(f, "held by channel {channel}"),
+            Self::Unheld { channel } => write!(f, "taken back by channel {channel}"),
             Self::Lost { reason: FailReason::PbxRestarted } => f.write_str("lost: Asterisk went down"),
             Self::Lost { reason: FailReason::GoneWhileAway } => f.write_str("lost: it ended while nobody looked"),
             Self::RecordingReady { part, complete: true } => write!(f, "recording {part} ready, complete"),

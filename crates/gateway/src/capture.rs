@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aimg_core::{Codec, Direction, FlowId, SessionId, SessionRow, Timestamp};
+use aimg_core::{Codec, Direction, FlowId, SessionId, SessionRow, Timestamp, Uniqueid};
 use aimg_media::{Clock, FlowSpec, Media};
 use aimg_recording::{Finished, Manifest, PartDir};
 use aimg_rtp::Ledger;
@@ -72,7 +72,7 @@ impl Captures {
     }
 
     /// Opens both flows; `Input::CaptureOpened` tells how that went.
-    pub(crate) fn begin(&mut self, session: SessionRow, part: u16, adopted: bool) {
+    pub(crate) fn begin(&mut self, session: SessionRow, part: u16, channel: Uniqueid, adopted: bool) {
         let (sender, orders) = mpsc::channel(ORDERS);
         self.running.retain(|_, capture| !capture.is_closed());
         self.running.insert((session.id, part), sender);
@@ -82,6 +82,7 @@ impl Captures {
             session: session.id,
             part,
             node: session.node,
+            channel: Some(channel),
             codec: self.codec,
             opened_at: self.studio.clock.now(),
             answered_at: session.answered_at,

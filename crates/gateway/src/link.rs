@@ -144,16 +144,15 @@ impl Desk {
     fn ami_notice(&mut self, notice: aimg_ami::Notice) {
         match notice {
             aimg_ami::Notice::Up(up) => {
-                let started = up.server.started_at;
+                let started = up.server.started_at.clone();
                 let restarted = self.asterisk_started.replace(started.clone()).is_some_and(|before| before != started);
                 tracing::info!(pbx.id = %self.pbx.id, pbx = self.pbx.name, asterisk = up.server.asterisk_version,
                     channels = up.channels.len(), "AMI is up");
                 self.report.send_modify(|r| r.ami = LinkState::Up);
-                let channels = up.channels.iter().map(|c| translate::seen_by_ami(&c.channel)).collect();
-                self.give(Input::AmiUp { channels, restarted });
+                self.give(Input::AmiUp { channels: translate::ami_up(&up), restarted });
             }
             aimg_ami::Notice::Event { event, .. } => {
-                if let Some(input) = translate::ami_event(event) {
+                for input in translate::ami_event(event) {
                     self.give(input);
                 }
             }
@@ -242,7 +241,9 @@ impl Desk {
                     inbox.tell(Input::FlowExpecting { flow, result }).await;
                 });
             }
-            Command::BeginCapture { session, part, adopted } => self.captures.begin(*session, part, adopted),
+            Command::BeginCapture { session, part, channel, adopted } => {
+                self.captures.begin(*session, part, channel, adopted);
+            }
             Command::CaptureAnswered { session, part, at } => self.captures.answered(session, part, at),
             Command::EndCapture { session, part, at, call_over } => self.captures.end(session, part, at, call_over),
             Command::SaveSession(row) => self.journal.push(Change::Session(row)),

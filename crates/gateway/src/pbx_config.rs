@@ -8,6 +8,8 @@ pub fn ami_config(pbx: &Pbx, secrets: &PbxSecrets) -> aimg_ami::Config {
     let mut config = aimg_ami::Config::new(&pbx.host, &pbx.ami_user, secrets.ami_secret.clone());
     config.port = pbx.ami_port;
     config.tls = pbx.ami_tls.clone();
+    // Queues are told of in class `agent`; a user who may not read it hears of everything else.
+    config.event_mask = "call,system,agent".to_owned();
     config
 }
 

@@ -9,7 +9,7 @@ use aimg_core::{
 };
 use aimg_media::Resumed;
 use aimg_recording::{Certificate, Finished, Manifest, PartDir};
-use aimg_session::KnownCall;
+use aimg_session::{KnownCall, RunningPart};
 use aimg_store::{Change, Store};
 
 use crate::Error;
@@ -85,13 +85,14 @@ impl Left {
     ) -> Result<(Vec<KnownCall>, Vec<Manifest>), Error> {
         let (mut known, mut running) = (Vec::new(), Vec::new());
         for record in store.unfinished(TenantScope::Operator, node).await?.into_iter().filter(|s| s.pbx == pbx) {
-            let recordings = store.session(TenantScope::Tenant(record.tenant), record.id).await?.recordings;
-            let after_recordings = recordings.iter().map(|r| r.part + 1).max().unwrap_or(0);
+            let detail = store.session(TenantScope::Tenant(record.tenant), record.id).await?;
+            let after_recordings = detail.recordings.iter().map(|r| r.part + 1).max().unwrap_or(0);
             let after_spool = self.next_part.get(&record.id).copied().unwrap_or(0);
             let manifest = self.running.remove(&record.id);
             known.push(KnownCall {
                 next_part: after_recordings.max(after_spool),
-                running: manifest.as_ref().map(|m| m.part),
+                running: manifest.as_ref().map(|m| running_part(m, &record)),
+                legs: detail.legs,
                 record,
             });
             running.extend(manifest);
@@ -128,6 +129,11 @@ impl Left {
         }
         tracing::info!(recordings = count, "recordings of an earlier run are done");
     }
+}
+
+fn running_part(manifest: &Manifest, record: &SessionRow) -> RunningPart {
+    let channel = manifest.channel.clone().unwrap_or_else(|| record.uniqueid.clone());
+    RunningPart { part: manifest.part, channel }
 }
 
 /// The manifest of a capture that had not ended.
@@ -236,6 +242,7 @@ mod tests {
             session: row.id,
             part: 0,
             node: row.node.clone(),
+            channel: Some(row.uniqueid.clone()),
             codec: Codec::Ulaw,
             opened_at: row.started_at,
             answered_at: None,

@@ -1,31 +1,117 @@
 //! AMI's and ARI's words as the reducer's inputs.
 
-use aimg_ami::ChannelSnapshot;
+use std::collections::HashSet;
+
+use aimg_ami::{BridgeSnapshot, ChannelSnapshot, Conference, Event, ListedChannel, ParkedCall, Up};
 use aimg_ari::{BridgeId, Channel, EventKind};
-use aimg_core::{FailReason, Minted, Uniqueid};
-use aimg_session::{ChannelSeen, ChannelState, Input};
+use aimg_core::{CallEventKind, FailReason, Minted, TransferKind, Uniqueid};
+use aimg_session::{ChannelSeen, ChannelState, Entered, Input};
 
 /// The first argument of `Stasis(<app>,tap)`: the call waits for its capture.
 const HOOK_ARGUMENT: &str = "tap";
 
 /// What an AMI event means to calls, if anything.
-pub(crate) fn ami_event(event: aimg_ami::Event) -> Option<Input> {
+pub(crate) fn ami_event(event: Event) -> Vec<Input> {
     match event {
-        aimg_ami::Event::NewChannel(channel) => Some(Input::ChannelNew(seen_by_ami(&channel))),
-        aimg_ami::Event::NewState(channel) => Some(Input::ChannelStateChanged {
+        Event::NewChannel(channel) => vec![Input::ChannelNew(seen_by_ami(&channel))],
+        Event::NewState(channel) => vec![Input::ChannelStateChanged {
             state: ChannelState::from_number(channel.state.number()),
             channel: channel.uniqueid,
-        }),
-        aimg_ami::Event::Hangup(hangup) => {
-            Some(Input::ChannelGone { channel: hangup.channel.uniqueid, cause: hangup.cause })
+        }],
+        Event::Rename(rename) => {
+            vec![Input::ChannelRenamed { channel: rename.uniqueid, name: rename.name.to_string() }]
         }
-        aimg_ami::Event::Shutdown { .. } => Some(Input::PbxDown(FailReason::PbxRestarted)),
-        _ => None,
+        Event::BridgeEnter(member) => vec![Input::BridgeEntered(Entered {
+            joins_calls: joins_calls(&member.bridge),
+            bridge: member.bridge.id.to_string(),
+            channel: member.channel.uniqueid,
+            linkedid: member.channel.linkedid,
+            swapped: member.swapped,
+        })],
+        Event::BridgeLeave(member) => {
+            vec![Input::BridgeLeft { bridge: member.bridge.id.to_string(), channel: member.channel.uniqueid }]
+        }
+        Event::Pickup(pickup) => {
+            vec![Input::PickedUp { target: pickup.target.uniqueid, by: pickup.channel.uniqueid }]
+        }
+        Event::Hangup(hangup) => {
+            vec![Input::ChannelGone { channel: hangup.channel.uniqueid, cause: hangup.cause }]
+        }
+        Event::Shutdown { .. } => vec![Input::PbxDown(FailReason::PbxRestarted)],
+        other => happening(other).into_iter().map(|(channel, kind)| Input::Told { channel, kind }).collect(),
     }
 }
 
+/// What is only told of the calls of these channels.
+fn happening(event: Event) -> Vec<(Uniqueid, CallEventKind)> {
+    let of = |channel: &ChannelSnapshot, kind: fn(Uniqueid) -> CallEventKind| {
+        vec![(channel.uniqueid.clone(), kind(channel.uniqueid.clone()))]
+    };
+    match event {
+        Event::BlindTransfer(told) if told.result == "Success" => {
+            vec![transferred(TransferKind::Blind, &told.transferer)]
+        }
+        Event::AttendedTransfer(told) if told.result == "Success" => {
+            [&told.first_transferer, &told.second_transferer].map(|by| transferred(TransferKind::Attended, by)).into()
+        }
+        Event::ParkedCall(told) => of(&told.parkee, |channel| CallEventKind::Parked { channel }),
+        Event::UnParkedCall(told) => vec![unparked(&told)],
+        Event::ParkedCallTimeout(told) => vec![unparked(&told)],
+        Event::QueueCallerJoin(told) => {
+            vec![(told.channel.uniqueid, CallEventKind::QueueJoined { queue: told.queue.to_string() })]
+        }
+        Event::QueueCallerAbandon(told) => {
+            vec![(told.channel.uniqueid, CallEventKind::QueueAbandoned { queue: told.queue.to_string() })]
+        }
+        Event::AgentConnect(told) => {
+            let channel = told.agent.map(|agent| agent.uniqueid);
+            let kind = CallEventKind::QueueAnswered { queue: told.queue.to_string(), channel };
+            told.caller.map(|caller| (caller.uniqueid, kind)).into_iter().collect()
+        }
+        Event::ConferenceJoin(told) => {
+            in_conference(*told, |conference, channel| CallEventKind::ConferenceJoined { conference, channel })
+        }
+        Event::ConferenceLeave(told) => {
+            in_conference(*told, |conference, channel| CallEventKind::ConferenceLeft { conference, channel })
+        }
+        Event::Hold(told) => of(&told.channel, |channel| CallEventKind::Held { channel }),
+        Event::Unhold(channel) => of(&channel, |channel| CallEventKind::Unheld { channel }),
+        _ => Vec::new(),
+    }
+}
+
+fn transferred(how: TransferKind, by: &ChannelSnapshot) -> (Uniqueid, CallEventKind) {
+    (by.uniqueid.clone(), CallEventKind::Transferred { how, by: by.uniqueid.clone() })
+}
+
+fn unparked(told: &ParkedCall) -> (Uniqueid, CallEventKind) {
+    let channel = told.parkee.uniqueid.clone();
+    let by = told.retriever.as_ref().map(|retriever| retriever.uniqueid.clone());
+    (channel.clone(), CallEventKind::Unparked { channel, by })
+}
+
+fn in_conference(told: Conference, kind: fn(String, Uniqueid) -> CallEventKind) -> Vec<(Uniqueid, CallEventKind)> {
+    let channel = told.channel.map(|channel| channel.uniqueid);
+    channel.map(|channel| (channel.clone(), kind(told.conference.to_string(), channel))).into_iter().collect()
+}
+
+/// In a basic bridge all have the Linkedid of the oldest; in one of a conference, a car park or ARI each keeps its own.
+fn joins_calls(bridge: &BridgeSnapshot) -> bool {
+    bridge.kind == "basic"
+}
+
+/// All channels, when AMI came up.
+pub(crate) fn ami_up(up: &Up) -> Vec<ChannelSeen> {
+    let calls: HashSet<&str> = up.bridges.iter().filter(|b| joins_calls(b)).map(|b| b.id.as_str()).collect();
+    let seen = |listed: &ListedChannel| ChannelSeen {
+        bridge: listed.bridge.as_ref().filter(|id| calls.contains(id.as_str())).map(ToString::to_string),
+        ..seen_by_ami(&listed.channel)
+    };
+    up.channels.iter().map(seen).collect()
+}
+
 /// A channel as AMI shows it.
-pub(crate) fn seen_by_ami(channel: &ChannelSnapshot) -> ChannelSeen {
+fn seen_by_ami(channel: &ChannelSnapshot) -> ChannelSeen {
     ChannelSeen {
         uniqueid: channel.uniqueid.as_str().to_owned(),
         linkedid: channel.linkedid.as_str().to_owned(),
@@ -34,6 +120,7 @@ pub(crate) fn seen_by_ami(channel: &ChannelSnapshot) -> ChannelSeen {
         context: channel.context.to_string(),
         exten: channel.exten.to_string(),
         caller_number: channel.caller_number.to_string(),
+        bridge: None,
     }
 }
 
@@ -85,11 +172,14 @@ fn seen_by_ari(channel: &Channel) -> ChannelSeen {
         context: channel.dialplan.context.clone(),
         exten: channel.dialplan.exten.clone(),
         caller_number: channel.caller.number.clone(),
+        bridge: None,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use aimg_ami::{AttendedTransfer, BridgeMember};
+
     use super::*;
 
     fn channel(id: &str, app_data: &str) -> Channel {
@@ -98,6 +188,59 @@ mod tests {
             "dialplan": { "context": "from-trunk", "exten": "200", "priority": 2, "app_name": "Stasis", "app_data": app_data },
         }))
         .unwrap()
+    }
+
+    fn seen(id: &str) -> ChannelSnapshot {
+        ChannelSnapshot { linkedid: Uniqueid::new("1"), ..ChannelSnapshot::new(Uniqueid::new(id)) }
+    }
+
+    fn bridge(id: &str, kind: &str) -> BridgeSnapshot {
+        BridgeSnapshot { id: id.into(), kind: kind.into(), ..BridgeSnapshot::default() }
+    }
+
+    #[test]
+    fn only_a_basic_bridge_makes_one_call_of_its_members() {
+        for (kind, expected) in [("basic", true), ("base", false), ("parking", false), ("stasis", false)] {
+            let member =
+                BridgeMember { bridge: bridge("b", kind), channel: seen("2"), swapped: Some(Uniqueid::new("3")) };
+            let [Input::BridgeEntered(entered)] = &ami_event(Event::BridgeEnter(Box::new(member)))[..] else {
+                panic!("{kind}")
+            };
+            let expected = Entered {
+                bridge: "b".to_owned(),
+                joins_calls: expected,
+                channel: Uniqueid::new("2"),
+                linkedid: Uniqueid::new("1"),
+                swapped: Some(Uniqueid::new("3")),
+            };
+            assert_eq!(entered, &expected, "{kind}");
+        }
+    }
+
+    #[test]
+    fn transfers_that_went_well_are_told_of_each_call_of_who_made_them() {
+        let transfer = |result: &str| AttendedTransfer {
+            result: result.into(),
+            first_transferer: seen("1"),
+            first_bridge: None,
+            second_transferer: seen("2"),
+            second_bridge: None,
+            transferee: None,
+            target: None,
+            external: true,
+            destination: "Bridge".into(),
+            destination_bridge: "b".into(),
+        };
+        let told = |result: &str| -> Vec<String> {
+            let inputs = ami_event(Event::AttendedTransfer(Box::new(transfer(result))));
+            let told = |input: &Input| match input {
+                Input::Told { channel, kind } => format!("{channel}: {kind}"),
+                other => panic!("{other:?}"),
+            };
+            inputs.iter().map(told).collect()
+        };
+        assert_eq!(told("Success"), ["1: attended transfer by channel 1", "2: attended transfer by channel 2"]);
+        assert!(told("Fail").is_empty());
     }
 
     const OURS: &str = "aimg-n1-0198c1de-1111-7000-8000-000000000000-0si";

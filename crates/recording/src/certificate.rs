@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use aimg_core::{Codec, Direction, PbxId, SessionId, TenantId, Timestamp};
+use aimg_core::{Codec, Direction, PbxId, SessionId, TenantId, Timestamp, Uniqueid};
 use aimg_rtp::{Ledger, StreamFacts};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,10 @@ pub struct Certificate {
     pub session: SessionId,
     /// The part of the session's capture.
     pub part: u16,
+    /// The channel that was tapped: left is what came from it, right what went to it. It is the session's first one, or
+    /// another one after that had left. Nothing where the manifest is missing.
+    #[serde(default)]
+    pub channel: Option<Uniqueid>,
     /// How Asterisk sent the audio.
     pub codec: Codec,
     /// The recording's path, relative to the recordings directory.
@@ -155,6 +159,9 @@ impl Certificate {
         for (direction, side) in [(Direction::Caller, "left"), (Direction::Callee, "right")] {
             self.flow(direction).write_words(w, direction, side)?;
         }
+        if let Some(channel) = &self.channel {
+            writeln!(w, "Captured at channel {channel}: left is what came from it, right what went to it.")?;
+        }
         match self.head_gap_ms {
             None if self.answered_at.is_none() => writeln!(w, "The call was not answered."),
             None => writeln!(w, "The call was answered, and no packet came."),
@@ -217,6 +224,7 @@ mod tests {
             pbx: id.parse().unwrap(),
             session: id.parse().unwrap(),
             part: 0,
+            channel: Some(Uniqueid::new("1.1")),
             codec: Codec::Ulaw,
             recording: format!("{id}/2026/01/31/{id}.wav"),
             sha256: "00".repeat(32),
@@ -281,6 +289,7 @@ mod tests {
                 "Complete: nothing that Asterisk sent is missing (20.1 s of ulaw).",
                 "caller (left): 1003 of 1003 packets, jitter 0.2 ms; first 2026-01-31T11:59:59.999Z, last 2026-01-31T12:00:20.000Z",
                 "callee (right): 1003 of 1003 packets, jitter 0.2 ms; first 2026-01-31T11:59:59.999Z, last 2026-01-31T12:00:20.000Z",
+                "Captured at channel 1.1: left is what came from it, right what went to it.",
                 "The capture began before the call was answered.",
             ]
         );

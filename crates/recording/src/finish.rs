@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use aimg_audio::wav::{Format, WavWriter};
-use aimg_core::{Codec, Direction, PbxId, Timestamp};
+use aimg_core::{Codec, Direction, PbxId, Timestamp, Uniqueid};
 use sha2::{Digest, Sha256};
 
 use crate::atomic_file::AtomicFile;
@@ -80,6 +80,7 @@ pub fn finish(part: &PartDir, recordings_dir: &Path) -> Result<Finished, Error> 
 /// What is known of the call beside its packets.
 struct Call {
     pbx: PbxId,
+    channel: Option<Uniqueid>,
     codec: Codec,
     opened_at: Timestamp,
     answered_at: Option<Timestamp>,
@@ -103,8 +104,8 @@ impl Call {
                 if m.adopted {
                     reasons.push(ADOPTED.to_owned());
                 }
-                let Manifest { pbx, codec, opened_at, answered_at, ended_at, adopted, .. } = m;
-                return Ok(Self { pbx, codec, opened_at, answered_at, ended_at, adopted, reasons });
+                let Manifest { pbx, channel, codec, opened_at, answered_at, ended_at, adopted, .. } = m;
+                return Ok(Self { pbx, channel, codec, opened_at, answered_at, ended_at, adopted, reasons });
             }
             Ok(None) => "the call's manifest does not exist".to_owned(),
             Err(Error::Manifest { source, .. }) => format!("the call's manifest cannot be read ({source})"),
@@ -115,6 +116,7 @@ impl Call {
         };
         Ok(Self {
             pbx: meta.pbx,
+            channel: None,
             codec: meta.codec,
             opened_at: meta.opened_at,
             answered_at: None,
@@ -239,6 +241,7 @@ fn certify(
         pbx: call.pbx,
         session: part.session(),
         part: part.part(),
+        channel: call.channel,
         codec: call.codec,
         recording,
         sha256,

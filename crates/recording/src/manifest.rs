@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 
-use aimg_core::{Codec, NodeId, PbxId, SessionId, TenantId, Timestamp};
+use aimg_core::{Codec, NodeId, PbxId, SessionId, TenantId, Timestamp, Uniqueid};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic_file::AtomicFile;
@@ -22,6 +22,9 @@ pub struct Manifest {
     pub part: u16,
     /// The node that captures it.
     pub node: NodeId,
+    /// The channel that is tapped; one of an earlier version does not say.
+    #[serde(default)]
+    pub channel: Option<Uniqueid>,
     /// How both flows are encoded.
     pub codec: Codec,
     /// When the part was opened.
@@ -75,6 +78,7 @@ mod tests {
             session: id.parse().unwrap(),
             part: 0,
             node: "n1".parse().unwrap(),
+            channel: Some(Uniqueid::new("1.1")),
             codec: Codec::Ulaw,
             opened_at: Timestamp::from_micros(5),
             answered_at: None,

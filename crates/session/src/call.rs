@@ -3,33 +3,59 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use aimg_core::{CallEvent, CallEventKind, CallState, Direction, FailReason, LegRow, SessionRow, Timestamp, Uniqueid};
+use aimg_core::{
+    CallEvent, CallEventKind, CallState, Direction, FailReason, LegRow, SessionId, SessionRow, Timestamp, Uniqueid,
+};
 
+use crate::bridges::Bridges;
+use crate::legs::{Leg, Legs};
 use crate::tap::{Tap, TapStep};
 use crate::{ChannelSeen, ChannelState, Command, KnownCall, Outcome, Request};
 
 /// A broken tap of a call that is being hung up is no failure. ARI tells the tap's end a little before AMI tells the call's,
 /// so a broken tap is reported and replaced only after this time.
 const BREAK_GRACE: Duration = Duration::from_millis(500);
-/// How often a session's capture is begun at most; each time is a part of its own.
+/// When the tapped channel hangs up, the others mostly do so too in the same moment. One that is not seen talking in a bridge
+/// is tapped in its place only after this time.
+const MOVE_GRACE: Duration = Duration::from_millis(250);
+/// How often a channel's capture is begun at most; each time is a part of its own.
 const TAP_TRIES_MAX: u8 = 4;
 /// Between two tries to let a channel out of the hook.
 const RELEASE_PAUSE: Duration = Duration::from_secs(1);
 
 /// A channel of the call that waits in our hook.
 #[derive(Debug)]
-struct HookWait {
+pub(crate) struct HookWait {
     /// When it is let go (again).
     until: Timestamp,
     /// It was let go once; `until` is the next try.
     released: bool,
 }
 
+/// A channel that goes on in another session, and what that must know.
+#[derive(Debug)]
+pub(crate) struct GivenLeg {
+    leg: Leg,
+    hook: Option<HookWait>,
+    /// The session that it left was being captured.
+    pub(crate) captured: bool,
+    /// It is the first one to go there.
+    first: bool,
+}
+
 /// One call session.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) record: SessionRow,
-    legs: BTreeMap<Uniqueid, LegRow>,
+    legs: Legs,
+    /// The channel that the capture hangs on: the first one, and another when that is gone and the call goes on.
+    tapped: Uniqueid,
+    /// Who took the place of the tapped channel in its bridge.
+    stand_in: Option<Uniqueid>,
+    /// When another channel is tapped instead of one that is gone.
+    move_at: Option<Timestamp>,
+    /// The session in which the call goes on.
+    joined_into: Option<SessionId>,
     hooks: BTreeMap<Uniqueid, HookWait>,
     hook_timeout: Duration,
     /// At most one of them is not closing.
@@ -47,8 +73,12 @@ pub(crate) struct Call {
 impl Call {
     pub(crate) fn detected(record: SessionRow, next_part: u16, midway: bool, hook_timeout: Duration) -> Self {
         Self {
+            tapped: record.uniqueid.clone(),
             record,
-            legs: BTreeMap::new(),
+            legs: Legs::default(),
+            stand_in: None,
+            move_at: None,
+            joined_into: None,
             hooks: BTreeMap::new(),
             hook_timeout,
             taps: Vec::new(),
@@ -60,9 +90,9 @@ impl Call {
         }
     }
 
-    /// A call of an earlier run, as the store knows it. Its first channel is taken to be there until AMI tells.
+    /// A call of an earlier run, as the store knows it. The channels that had not left are taken to be there until AMI tells.
     pub(crate) fn returning(known: KnownCall, hook_timeout: Duration) -> Self {
-        let KnownCall { record, next_part, running } = known;
+        let KnownCall { record, legs, next_part, running } = known;
         let first = LegRow {
             tenant: record.tenant,
             session: record.id,
@@ -73,9 +103,14 @@ impl Call {
             left_at: None,
             hangup_cause: None,
         };
-        let tap = running.map(|part| Tap::resumed(record.node.clone(), record.id, part, record.uniqueid.clone()));
+        let tapped = running.as_ref().map_or_else(|| record.uniqueid.clone(), |r| r.channel.clone());
+        let tap = running.as_ref().map(|r| Tap::resumed(record.node.clone(), record.id, r.part, r.channel.clone()));
         let mut call = Self::detected(record, next_part, running.is_none(), hook_timeout);
-        call.legs.insert(first.uniqueid.clone(), first);
+        // The process may have ended before the first channel's row was written.
+        for row in std::iter::once(first).chain(legs) {
+            call.legs.insert(Leg { row, up: false });
+        }
+        call.tapped = tapped;
         call.taps.extend(tap);
         call.returning = true;
         call
@@ -92,11 +127,11 @@ impl Call {
     }
 
     pub(crate) fn has_leg(&self, channel: &Uniqueid) -> bool {
-        self.legs.contains_key(channel)
+        self.legs.contains(channel)
     }
 
     pub(crate) fn live_legs(&self) -> impl Iterator<Item = &Uniqueid> {
-        self.legs.values().filter(|l| l.left_at.is_none()).map(|l| &l.uniqueid)
+        self.legs.live()
     }
 
     /// Whether its capture was begun before, by this run or an earlier one.
@@ -121,12 +156,12 @@ impl Call {
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
         let hooks = self.hooks.values().map(|h| h.until);
         let taps = self.taps.iter().filter_map(Tap::deadline);
-        hooks.chain(taps).chain(self.broken.as_ref().map(|(_, at)| *at)).min()
+        hooks.chain(taps).chain(self.broken.as_ref().map(|(_, at)| *at)).chain(self.move_at).min()
     }
 
     pub(crate) fn leg_joined(&mut self, now: Timestamp, seen: &ChannelSeen, out: &mut Vec<Command>) {
         let uniqueid = Uniqueid::new(&seen.uniqueid);
-        let leg = LegRow {
+        let row = LegRow {
             session: self.record.id,
             tenant: self.record.tenant,
             uniqueid: uniqueid.clone(),
@@ -136,12 +171,23 @@ impl Call {
             left_at: None,
             hangup_cause: None,
         };
-        out.push(Command::SaveLeg(leg.clone()));
-        self.legs.insert(uniqueid.clone(), leg);
-        self.emit(now, CallEventKind::LegJoined { channel: uniqueid.clone() }, out);
+        self.add_leg(now, Leg { row, up: false }, out);
         // Whoever finds a call up does not know when it was answered.
         let moment_known = !self.midway;
         self.in_state(now, &uniqueid, seen.state, moment_known, out);
+    }
+
+    fn add_leg(&mut self, now: Timestamp, leg: Leg, out: &mut Vec<Command>) {
+        out.push(Command::SaveLeg(leg.row.clone()));
+        self.emit(now, CallEventKind::LegJoined { channel: leg.row.uniqueid.clone() }, out);
+        self.legs.insert(leg);
+    }
+
+    /// While channels change places Asterisk marks their names; such a name is nobody's.
+    pub(crate) fn renamed(&mut self, channel: &Uniqueid, name: &str, out: &mut Vec<Command>) {
+        let Some(leg) = self.legs.live_one(channel).filter(|_| !name.contains('<')) else { return };
+        leg.row.name = name.to_owned();
+        out.push(Command::SaveLeg(leg.row.clone()));
     }
 
     pub(crate) fn channel_state(
@@ -162,6 +208,9 @@ impl Call {
         moment_known: bool,
         out: &mut Vec<Command>,
     ) {
+        if let Some(leg) = self.legs.live_one(channel) {
+            leg.up |= state == ChannelState::Up;
+        }
         match state {
             ChannelState::Ringing => self.advance(now, CallState::Ringing, out),
             ChannelState::Up if *channel == self.record.uniqueid => {
@@ -180,17 +229,108 @@ impl Call {
 
     pub(crate) fn leg_left(&mut self, now: Timestamp, channel: &Uniqueid, cause: u16, out: &mut Vec<Command>) {
         self.hooks.remove(channel);
-        let Some(leg) = self.legs.get_mut(channel).filter(|l| l.left_at.is_none()) else { return };
-        leg.left_at = Some(now);
-        leg.hangup_cause = Some(cause);
-        out.push(Command::SaveLeg(leg.clone()));
+        let Some(leg) = self.legs.live_one(channel) else { return };
+        leg.row.left_at = Some(now);
+        leg.row.hangup_cause = Some(cause);
+        out.push(Command::SaveLeg(leg.row.clone()));
         self.emit(now, CallEventKind::LegLeft { channel: channel.clone(), cause }, out);
         if *channel == self.record.uniqueid {
             self.record.hangup_cause = Some(cause);
+        }
+        self.goes_on_without(now, channel, out);
+    }
+
+    /// Ends the capture of a channel that this session has no more, and the session with its last one.
+    fn goes_on_without(&mut self, now: Timestamp, channel: &Uniqueid, out: &mut Vec<Command>) {
+        if *channel == self.tapped {
             self.stop_capture(now, true, out);
         }
         if self.live_legs().next().is_none() {
             self.finish(now, CallState::Ended, out);
+        }
+    }
+
+    /// Gives a live channel to the older session that its call was joined with.
+    pub(crate) fn give_leg(
+        &mut self,
+        now: Timestamp,
+        channel: &Uniqueid,
+        into: SessionId,
+        out: &mut Vec<Command>,
+    ) -> Option<GivenLeg> {
+        let leg = self.legs.live_one(channel)?;
+        let given = leg.clone();
+        leg.row.left_at = Some(now);
+        out.push(Command::SaveLeg(leg.row.clone()));
+        let captured = self.record.captured && self.has_active_tap();
+        let hook = self.hooks.remove(channel);
+        let first = self.goes_on_in(now, into, out);
+        self.goes_on_without(now, channel, out);
+        Some(GivenLeg { leg: given, hook, captured, first })
+    }
+
+    /// The call goes on in another session. False when that was known.
+    pub(crate) fn goes_on_in(&mut self, now: Timestamp, into: SessionId, out: &mut Vec<Command>) -> bool {
+        if self.joined_into.replace(into) == Some(into) {
+            return false;
+        }
+        self.emit(now, CallEventKind::JoinedInto { into }, out);
+        true
+    }
+
+    /// Takes a channel of a younger session. What was being captured goes on being captured, whatever the rule said of this
+    /// call.
+    pub(crate) fn take_leg(&mut self, now: Timestamp, given: GivenLeg, from: SessionId, out: &mut Vec<Command>) {
+        let GivenLeg { mut leg, hook, captured, first } = given;
+        if first {
+            self.emit(now, CallEventKind::JoinedFrom { from }, out);
+        }
+        leg.row = LegRow { session: self.record.id, joined_at: now, ..leg.row };
+        let channel = leg.row.uniqueid.clone();
+        self.add_leg(now, leg, out);
+        self.hooks.extend(hook.map(|wait| (channel, wait)));
+        if captured && !self.record.captured {
+            self.record.captured = true;
+            self.midway = true;
+            out.push(Command::SaveSession(Box::new(self.record.clone())));
+        }
+    }
+
+    /// In a bridge, a channel took the place of another one.
+    pub(crate) fn stands_in(&mut self, swapped: &Uniqueid, channel: &Uniqueid) {
+        if *swapped == self.tapped {
+            self.stand_in = Some(channel.clone());
+        }
+    }
+
+    /// Sets the time at which another channel is tapped, where the tapped one is gone and the call goes on.
+    pub(crate) fn look_for_successor(&mut self, now: Timestamp, bridges: &Bridges) {
+        let settled = self.record.state.is_over() || self.returning || self.legs.is_live(&self.tapped);
+        let successor = self.legs.successor(self.stand_in.as_ref(), bridges).filter(|_| !settled);
+        self.move_at = successor.map(|channel| {
+            let talks = bridges.has_company(channel);
+            if talks { now } else { self.move_at.unwrap_or(now + MOVE_GRACE) }
+        });
+    }
+
+    /// Puts another channel in the place of the tapped one if it is time. False when it is not.
+    pub(crate) fn move_capture(&mut self, now: Timestamp, bridges: &Bridges, out: &mut Vec<Command>) -> bool {
+        let due = self.move_at.take_if(|at| *at <= now).is_some();
+        let successor = self.legs.successor(self.stand_in.as_ref(), bridges).filter(|_| due);
+        let Some(channel) = successor.cloned() else { return false };
+        self.stand_in = None;
+        self.tap_tries = 0;
+        self.tapped = channel.clone();
+        if self.was_tapped() {
+            self.emit(now, CallEventKind::CaptureMoved { channel }, out);
+        }
+        true
+    }
+
+    /// Tells of the call what changes nothing here.
+    pub(crate) fn tell(&self, now: Timestamp, kind: CallEventKind, out: &mut Vec<Command>) {
+        if !self.record.state.is_over() {
+            self.emit(now, kind, out);
         }
     }
 
@@ -199,9 +339,9 @@ impl Call {
         if self.record.state.is_over() {
             return;
         }
-        for leg in self.legs.values_mut().filter(|l| l.left_at.is_none()) {
-            leg.left_at = Some(now);
-            out.push(Command::SaveLeg(leg.clone()));
+        for leg in self.legs.live_mut() {
+            leg.row.left_at = Some(now);
+            out.push(Command::SaveLeg(leg.row.clone()));
         }
         self.emit(now, CallEventKind::Lost { reason }, out);
         match reason {
@@ -229,22 +369,23 @@ impl Call {
         true
     }
 
-    /// Begins to capture, if the rule wants it, the first channel lives and it was not tried too often.
+    /// Begins to capture, if the rule wants it, the channel to be tapped lives and it was not tried too often.
     pub(crate) fn begin_capture(&mut self, now: Timestamp, out: &mut Vec<Command>) {
-        let alive = self.live_legs().any(|l| *l == self.record.uniqueid) && !self.returning;
+        let alive = self.legs.is_live(&self.tapped) && !self.returning;
         if !self.record.captured || !alive || self.has_active_tap() || self.tap_tries >= TAP_TRIES_MAX {
             return;
         }
         let part = self.next_part;
         self.next_part += 1;
         self.tap_tries += 1;
-        self.broken = None;
+        self.end_broken(now, out);
         out.push(Command::BeginCapture {
             session: Box::new(self.record.clone()),
             part,
+            channel: self.tapped.clone(),
             adopted: self.midway || part > 0,
         });
-        self.taps.push(Tap::new(self.record.node.clone(), self.record.id, part, self.record.uniqueid.clone()));
+        self.taps.push(Tap::new(self.record.node.clone(), self.record.id, part, self.tapped.clone()));
         self.emit(now, CallEventKind::TapRequested { part }, out);
     }
 
@@ -256,6 +397,10 @@ impl Call {
 
     pub(crate) fn hook_entered(&mut self, now: Timestamp, channel: &Uniqueid, out: &mut Vec<Command>) {
         self.hooks.insert(channel.clone(), HookWait { until: now + self.hook_timeout, released: false });
+        if !self.legs.is_live(&self.tapped) && self.legs.is_live(channel) {
+            self.tapped = channel.clone();
+            self.tap_tries = 0;
+        }
         self.emit(now, CallEventKind::HookEntered, out);
     }
 
@@ -351,12 +496,20 @@ impl Call {
         for channel in due {
             self.release(now, &channel, false, out);
         }
-        let Some((reason, _)) = self.broken.take_if(|(_, at)| *at <= now) else { return false };
+        let is_due = self.broken.as_ref().is_some_and(|(_, at)| *at <= now);
+        if is_due {
+            self.end_broken(now, out);
+        }
+        is_due
+    }
+
+    /// Ends the capture of a tap that broke while its call goes on.
+    fn end_broken(&mut self, now: Timestamp, out: &mut Vec<Command>) {
+        let Some((reason, _)) = self.broken.take() else { return };
         for tap in self.taps.iter_mut().filter(|t| t.is_closing()) {
             tap.end_capture(now, false, out);
         }
         self.emit(now, CallEventKind::TapFailed { reason }, out);
-        true
     }
 
     /// Takes every capture down and lets the call go on.
@@ -374,6 +527,7 @@ impl Call {
         self.record.ended_at = Some(now);
         self.advance(now, state, out);
         self.stop_capture(now, true, out);
+        self.move_at = None;
         self.hooks.clear();
     }
 

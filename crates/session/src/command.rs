@@ -56,6 +56,8 @@ pub enum Command {
         session: Box<SessionRow>,
         /// The part of its capture.
         part: u16,
+        /// The channel that is tapped.
+        channel: Uniqueid,
         /// The capture begins in the middle of a call.
         adopted: bool,
     },

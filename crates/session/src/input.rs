@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use aimg_core::{Direction, FailReason, FlowId, Minted, SessionId, SessionRow, Timestamp, Uniqueid};
+use aimg_core::{
+    CallEventKind, Direction, FailReason, FlowId, LegRow, Minted, SessionId, SessionRow, Timestamp, Uniqueid,
+};
 
 use crate::Request;
 
@@ -46,6 +48,8 @@ pub struct ChannelSeen {
     pub exten: String,
     /// The caller's number, or empty.
     pub caller_number: String,
+    /// The bridge it is in, if that is one that joins calls; only a list tells.
+    pub bridge: Option<String>,
 }
 
 /// A session that the store has as not over when the gateway starts.
@@ -53,10 +57,36 @@ pub struct ChannelSeen {
 pub struct KnownCall {
     /// Its row.
     pub record: SessionRow,
+    /// Its channels, those that left included.
+    pub legs: Vec<LegRow>,
     /// The number of the next part of its capture.
     pub next_part: u16,
     /// The part whose flows this run has taken over, both of them flowing.
-    pub running: Option<u16>,
+    pub running: Option<RunningPart>,
+}
+
+/// A part of a capture that goes on from an earlier process.
+#[derive(Clone, Debug)]
+pub struct RunningPart {
+    /// Its number.
+    pub part: u16,
+    /// The channel that is tapped.
+    pub channel: Uniqueid,
+}
+
+/// A channel in a bridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entered {
+    /// The bridge.
+    pub bridge: String,
+    /// Whether all its members are one call from here on, and share a Linkedid; those of a conference or a car park do not.
+    pub joins_calls: bool,
+    /// Who entered.
+    pub channel: Uniqueid,
+    /// The Linkedid it has there.
+    pub linkedid: Uniqueid,
+    /// Whose place it took, if anybody's.
+    pub swapped: Option<Uniqueid>,
 }
 
 /// How a request to Asterisk went.
@@ -97,6 +127,36 @@ pub enum Input {
         channel: Uniqueid,
         /// The state it is in.
         state: ChannelState,
+    },
+    /// AMI Rename: the channel has another name.
+    ChannelRenamed {
+        /// The channel.
+        channel: Uniqueid,
+        /// The name it has.
+        name: String,
+    },
+    /// AMI BridgeEnter.
+    BridgeEntered(Entered),
+    /// AMI BridgeLeave.
+    BridgeLeft {
+        /// The bridge.
+        bridge: String,
+        /// Who left.
+        channel: Uniqueid,
+    },
+    /// AMI Pickup: a ringing channel's call was taken.
+    PickedUp {
+        /// The channel that rang.
+        target: Uniqueid,
+        /// The channel by which it was taken.
+        by: Uniqueid,
+    },
+    /// Something that is only to be told of the call of this channel.
+    Told {
+        /// The channel.
+        channel: Uniqueid,
+        /// What happened.
+        kind: CallEventKind,
     },
     /// AMI Hangup: the channel is gone.
     ChannelGone {

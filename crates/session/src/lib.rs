@@ -5,15 +5,18 @@
 //!
 //! What it leaves to others: sending the requests (`ari`), receiving the audio (`media`), keeping rows (`store`).
 
+mod bridges;
 mod call;
 mod command;
 mod gone;
 mod input;
+mod join;
+mod legs;
 mod rule;
 mod switchboard;
 mod tap;
 
 pub use command::{Command, Request};
-pub use input::{ChannelSeen, ChannelState, Input, KnownCall, Outcome};
+pub use input::{ChannelSeen, ChannelState, Entered, Input, KnownCall, Outcome, RunningPart};
 pub use rule::{CallFacts, CaptureRule, RuleError};
 pub use switchboard::{Config, Switchboard};

@@ -8,6 +8,7 @@ use aimg_core::{
     Uniqueid,
 };
 
+use crate::bridges::Bridges;
 use crate::call::{Call, told};
 use crate::gone::Gone;
 use crate::{CallFacts, CaptureRule, ChannelSeen, Command, Input, KnownCall, Outcome, Request};
@@ -15,8 +16,9 @@ use crate::{CallFacts, CaptureRule, ChannelSeen, Command, Input, KnownCall, Outc
 /// Between two tries to let a channel out of the hook that AMI never showed.
 const STRAY_PAUSE: Duration = Duration::from_secs(5);
 
-/// Channel technologies that are never a person's call: what Asterisk or a gateway makes for its own purposes.
-const NOT_CALLS: [&str; 12] = [
+/// Channel technologies that are never a person's call: what Asterisk or a gateway makes for its own purposes. `AsyncGoto`
+/// and `Surrogate` are not among them: a phone that is sent elsewhere goes on as such a channel, under its own name.
+const NOT_CALLS: [&str; 10] = [
     "Snoop",
     "UnicastRTP",
     "MulticastRTP",
@@ -27,8 +29,6 @@ const NOT_CALLS: [&str; 12] = [
     "CBRec",
     "Announcer",
     "Recorder",
-    "AsyncGoto",
-    "Surrogate",
 ];
 
 /// How the calls of one PBX are treated.
@@ -58,10 +58,11 @@ pub struct Config {
 /// The reducer: all calls of one PBX.
 #[derive(Debug)]
 pub struct Switchboard {
-    config: Config,
-    calls: HashMap<SessionId, Call>,
+    pub(crate) config: Config,
+    pub(crate) calls: HashMap<SessionId, Call>,
     /// Channels of calls, also by the Linkedid they came with.
-    by_channel: HashMap<Uniqueid, SessionId>,
+    pub(crate) by_channel: HashMap<Uniqueid, SessionId>,
+    pub(crate) bridges: Bridges,
     /// Channels in the hook that AMI has not shown yet (its Newchannel comes over another connection), and when each is
     /// let go all the same. One whose call has ended already stays here until ARI tells.
     strays: BTreeMap<Uniqueid, (ChannelSeen, Timestamp)>,
@@ -81,6 +82,7 @@ impl Switchboard {
             config,
             calls: HashMap::new(),
             by_channel: HashMap::new(),
+            bridges: Bridges::default(),
             strays: BTreeMap::new(),
             gone: Gone::default(),
             ami_up: false,
@@ -121,11 +123,21 @@ impl Switchboard {
             Input::ChannelNew(seen) => self.channel_new(now, &seen, false, &mut out),
             Input::ChannelStateChanged { channel, state } => {
                 self.with_channel(&channel, |call| call.channel_state(now, &channel, state, &mut out));
+                self.follow_channel(now, &channel, &mut out);
             }
+            Input::ChannelRenamed { channel, name } => {
+                self.with_channel(&channel, |call| call.renamed(&channel, &name, &mut out));
+            }
+            Input::BridgeEntered(entered) => self.bridge_entered(now, &entered, &mut out),
+            Input::BridgeLeft { bridge, channel } => self.bridges.left(&bridge, &channel),
+            Input::PickedUp { target, by } => self.picked_up(now, &target, &by, &mut out),
+            Input::Told { channel, kind } => self.with_channel(&channel, |call| call.tell(now, kind, &mut out)),
             Input::ChannelGone { channel, cause } => {
                 self.gone.insert(channel.clone());
                 self.strays.remove(&channel);
+                self.bridges.gone(&channel);
                 self.with_channel(&channel, |call| call.leg_left(now, &channel, cause, &mut out));
+                self.follow_channel(now, &channel, &mut out);
             }
             Input::PbxDown(reason) => self.calls.values_mut().for_each(|c| c.lost(now, reason, &mut out)),
             Input::AriUp { minted } => self.ari_back(now, &minted, &mut out),
@@ -176,6 +188,7 @@ impl Switchboard {
         if let Some(call) = self.call_of(&uniqueid) {
             if call.has_leg(&uniqueid) {
                 call.channel_state(now, &uniqueid, seen.state, out);
+                self.linked(now, &uniqueid, &Uniqueid::new(&seen.linkedid), out);
                 return;
             }
             call.leg_joined(now, seen, out);
@@ -225,7 +238,7 @@ impl Switchboard {
         }
     }
 
-    fn begin_capture(&mut self, now: Timestamp, session: SessionId, out: &mut Vec<Command>) {
+    pub(crate) fn begin_capture(&mut self, now: Timestamp, session: SessionId, out: &mut Vec<Command>) {
         if self.stopping || !self.ari_up {
             return;
         }
@@ -298,6 +311,7 @@ impl Switchboard {
             self.forget_done_calls();
             self.gone.clear();
         }
+        self.bridges.clear();
         channels.retain(|c| !Uniqueid::new(&c.uniqueid).is_minted() && !is_no_call(&c.name));
         // The first channel of a call before its other legs.
         channels.sort_by_key(|c| (c.uniqueid != c.linkedid, c.uniqueid.clone()));
@@ -322,14 +336,24 @@ impl Switchboard {
         returned.into_iter().for_each(|session| self.begin_capture(now, session, out));
         for seen in &channels {
             self.channel_new(now, seen, true, out);
+            if let Some(bridge) = &seen.bridge {
+                self.bridges.entered(bridge, true, &Uniqueid::new(&seen.uniqueid));
+            }
+        }
+        for session in self.calls.keys().copied().collect::<Vec<_>>() {
+            self.follow(now, session, out);
         }
     }
 
     /// Takes in a session of an earlier run.
     fn know(&mut self, known: KnownCall) {
         let id = known.record.id;
+        // A channel that was its first may be a leg of another session by now, which then counts.
         for channel in [&known.record.uniqueid, &known.record.linkedid] {
-            self.by_channel.insert(channel.clone(), id);
+            self.by_channel.entry(channel.clone()).or_insert(id);
+        }
+        for leg in known.legs.iter().filter(|l| l.left_at.is_none()) {
+            self.by_channel.insert(leg.uniqueid.clone(), id);
         }
         self.calls.insert(id, Call::returning(known, self.config.hook_timeout));
     }
@@ -372,6 +396,7 @@ impl Switchboard {
         for session in sessions {
             let mut again = false;
             self.with_session(session, |call| again = call.tick(now, out));
+            self.follow(now, session, out);
             if again {
                 self.begin_capture(now, session, out);
             }
@@ -382,13 +407,13 @@ impl Switchboard {
         self.calls.get_mut(self.by_channel.get(channel)?)
     }
 
-    fn with_channel(&mut self, channel: &Uniqueid, then: impl FnOnce(&mut Call)) {
+    pub(crate) fn with_channel(&mut self, channel: &Uniqueid, then: impl FnOnce(&mut Call)) {
         if let Some(call) = self.call_of(channel) {
             then(call);
         }
     }
 
-    fn with_session(&mut self, session: SessionId, then: impl FnOnce(&mut Call)) {
+    pub(crate) fn with_session(&mut self, session: SessionId, then: impl FnOnce(&mut Call)) {
         if let Some(call) = self.calls.get_mut(&session) {
             then(call);
         }

@@ -58,6 +58,8 @@ pub struct BridgeMember {
     pub bridge: BridgeSnapshot,
     /// The channel.
     pub channel: ChannelSnapshot,
+    /// Whose place it takes there; only in [`Event::BridgeEnter`].
+    pub swapped: Option<aimg_core::Uniqueid>,
 }
 
 /// All members of a bridge go into another.
@@ -115,7 +117,7 @@ fn dial(f: Fields<'_>) -> Option<Box<Dial>> {
 }
 
 fn member(f: Fields<'_>) -> Option<Box<BridgeMember>> {
-    Some(Box::new(BridgeMember { bridge: f.bridge()?, channel: f.channel()? }))
+    Some(Box::new(BridgeMember { bridge: f.bridge()?, channel: f.channel()?, swapped: f.uniqueid("SwapUniqueid") }))
 }
 
 fn originate_response(f: Fields<'_>) -> OriginateResponse {

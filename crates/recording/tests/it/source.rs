@@ -68,6 +68,7 @@ impl Capture {
             session: id(3).parse().unwrap(),
             part: 0,
             node: "n1".parse().unwrap(),
+            channel: Some(aimg_core::Uniqueid::new("1.1")),
             codec,
             opened_at: OPENED,
             answered_at: Some(after_opening(500)),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aimg_core::{CallState, FailReason, Minted, MintedWhat, SessionId, TapMode};
-use aimg_session::{ChannelSeen, ChannelState, Input, KnownCall};
+use aimg_session::{ChannelSeen, ChannelState, Input, KnownCall, RunningPart};
 
 use crate::world::{BOTH, InOrder, World, config};
 
@@ -17,7 +17,7 @@ fn died() -> (World<InOrder>, KnownCall) {
     let mut reborn = World::new(config(TapMode::Ami, "all"), InOrder);
     reborn.objects = w.objects;
     reborn.channels = w.channels;
-    (reborn, KnownCall { record, next_part: 1, running: None })
+    (reborn, KnownCall { record, legs: vec![], next_part: 1, running: None })
 }
 
 fn channels(w: &World<InOrder>) -> Vec<ChannelSeen> {
@@ -164,7 +164,10 @@ fn a_capture_that_this_run_took_over_goes_on() {
     let (mut w, known) = died();
     let id = known.record.id;
     w.open.insert((id, 0));
-    w.give(Input::Known(vec![KnownCall { running: Some(0), ..known }]));
+    w.give(Input::Known(vec![KnownCall {
+        running: Some(RunningPart { part: 0, channel: aimg_core::Uniqueid::new("1.1") }),
+        ..known
+    }]));
     let minted = w.objects.iter().map(|o| Minted::parse(o).unwrap()).collect();
     w.give(Input::AriUp { minted });
     w.give(Input::AmiUp { channels: channels(&w), restarted: false });
@@ -187,7 +190,10 @@ fn a_capture_that_this_run_took_over_ends_with_a_call_that_ended_meanwhile() {
     for snoop in snoops {
         w.objects.remove(&snoop);
     }
-    w.give(Input::Known(vec![KnownCall { running: Some(0), ..known }]));
+    w.give(Input::Known(vec![KnownCall {
+        running: Some(RunningPart { part: 0, channel: aimg_core::Uniqueid::new("1.1") }),
+        ..known
+    }]));
     let minted = w.objects.iter().map(|o| Minted::parse(o).unwrap()).collect();
     w.give(Input::AriUp { minted });
     w.give(Input::AmiUp { channels: vec![], restarted: false });

@@ -5,5 +5,6 @@
 mod world;
 
 mod adoption;
+mod hands;
 mod hook;
 mod races;

@@ -122,10 +122,17 @@ impl Choice for Drawn {
 
 #[derive(Clone, Debug)]
 enum Act {
-    Call { legs: bool, hook: bool },
+    Call {
+        legs: bool,
+        hook: bool,
+    },
     Ring(usize),
     Answer(usize),
     Hangup(usize),
+    /// Two channels, and whether the second takes the place of the first one's call.
+    Bridge(usize, usize, bool),
+    Masquerade(usize),
+    PickUp(usize, usize),
     KillObject(usize),
     Steps(usize),
     Wait(u64),
@@ -139,6 +146,9 @@ fn act() -> impl Strategy<Value = Act> {
         (0..6usize).prop_map(Act::Ring),
         (0..6usize).prop_map(Act::Answer),
         (0..12usize).prop_map(Act::Hangup),
+        (0..12usize, 0..12usize, any::<bool>()).prop_map(|(a, b, swaps)| Act::Bridge(a, b, swaps)),
+        (0..12usize).prop_map(Act::Masquerade),
+        (0..6usize, 0..12usize).prop_map(|(target, by)| Act::PickUp(target, by)),
         (0..12usize).prop_map(Act::KillObject),
         (1..30usize).prop_map(Act::Steps),
         (1..3000u64).prop_map(Act::Wait),
@@ -166,7 +176,21 @@ fn play(acts: &[Act], choices: Vec<u16>, mode: TapMode) -> TestCaseResult {
                 calls += 1;
             }
             Act::Ring(n) => w.state(&format!("{n}.2"), ChannelState::Ringing),
-            Act::Answer(n) => w.state(&format!("{n}.1"), ChannelState::Up),
+            Act::Answer(n) => [2, 1].iter().for_each(|leg| w.state(&format!("{n}.{leg}"), ChannelState::Up)),
+            Act::Bridge(a, b, swaps) if !names.is_empty() => {
+                let [first, second] = [a, b].map(|n| names[n % names.len()].clone());
+                let swapped = names.first().filter(|_| *swaps).cloned();
+                w.bridge(&first, &second, swapped.as_deref());
+            }
+            Act::Masquerade(n) if !names.is_empty() => {
+                let old = names[n % names.len()].clone();
+                let new = format!("{}.{}", old.split_once('.').unwrap().0, 3 + names.len());
+                w.masquerade(&old, &new);
+                names.push(new);
+            }
+            Act::PickUp(target, by) if !names.is_empty() => {
+                w.pick_up(&format!("{target}.2"), &names[by % names.len()].clone());
+            }
             Act::Hangup(n) if !names.is_empty() => w.hangup(&names[n % names.len()].clone()),
             Act::KillObject(n) if !w.objects.is_empty() => {
                 let id = w.objects.iter().nth(n % w.objects.len()).cloned().unwrap();
@@ -178,11 +202,12 @@ fn play(acts: &[Act], choices: Vec<u16>, mode: TapMode) -> TestCaseResult {
             Act::Wait(ms) => w.wait(Duration::from_millis(*ms)),
             Act::AriBlinks => w.ari_blinks(),
             Act::AmiBlinks => w.ami_blinks(),
-            Act::Hangup(_) | Act::KillObject(_) => {}
+            Act::Hangup(_) | Act::Bridge(..) | Act::Masquerade(_) | Act::PickUp(..) | Act::KillObject(_) => {}
         }
     }
     // Whoever still waits in the hook while the call lives is let go in time.
     w.settle(Duration::from_secs(30));
+    w.assert_conversations_are_captured(mode);
     prop_assert!(w.in_hook.is_empty(), "still in the hook: {:?}", w.in_hook);
     for name in names {
         w.hangup(&name);

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use aimg_core::{
-    CallEvent, CallEventKind, CallState, Direction, FlowId, Minted, MintedWhat, PbxId, SessionId, SessionRow, TapMode,
-    TenantId, Timestamp, Uniqueid,
+    CallEvent, CallEventKind, CallState, Direction, FlowId, LegRow, Minted, MintedWhat, PbxId, SessionId, SessionRow,
+    TapMode, TenantId, Timestamp, Uniqueid,
 };
-use aimg_session::{CaptureRule, ChannelSeen, ChannelState, Command, Config, Input, Outcome, Request, Switchboard};
+use aimg_session::{
+    CaptureRule, ChannelSeen, ChannelState, Command, Config, Entered, Input, Outcome, Request, Switchboard,
+};
 
 /// Which of the waiting inputs comes next, and which requests fail.
 pub(crate) trait Choice {
@@ -53,6 +55,11 @@ pub(crate) struct World<C> {
     snoop_targets: BTreeMap<String, Uniqueid>,
     pub(crate) channels: BTreeMap<Uniqueid, ChannelSeen>,
     pub(crate) in_hook: BTreeSet<Uniqueid>,
+    /// Live legs as they are stored.
+    pub(crate) legs: BTreeSet<(Uniqueid, SessionId)>,
+    /// Legs as they were stored, each time.
+    pub(crate) rows: Vec<LegRow>,
+    bridges_made: usize,
     /// Each queue keeps its order; between queues any order is possible.
     ami: VecDeque<Input>,
     ari: VecDeque<Input>,
@@ -63,6 +70,8 @@ pub(crate) struct World<C> {
     /// Captures that were begun and not ended.
     pub(crate) open: BTreeSet<(SessionId, u16)>,
     pub(crate) begun: Vec<(SessionRow, u16, bool)>,
+    /// The channel of each capture.
+    pub(crate) tapped: BTreeMap<(SessionId, u16), Uniqueid>,
     expecting: BTreeSet<FlowId>,
     /// Captures that were ended, and whether because their call was.
     pub(crate) ended: Vec<(u16, bool)>,
@@ -83,6 +92,9 @@ impl<C: Choice> World<C> {
             snoop_targets: BTreeMap::new(),
             channels: BTreeMap::new(),
             in_hook: BTreeSet::new(),
+            legs: BTreeSet::new(),
+            rows: Vec::new(),
+            bridges_made: 0,
             ami: VecDeque::new(),
             ari: VecDeque::new(),
             loose: Vec::new(),
@@ -90,6 +102,7 @@ impl<C: Choice> World<C> {
             late: Vec::new(),
             open: BTreeSet::new(),
             begun: Vec::new(),
+            tapped: BTreeMap::new(),
             expecting: BTreeSet::new(),
             ended: Vec::new(),
             events: Vec::new(),
@@ -106,8 +119,16 @@ impl<C: Choice> World<C> {
     fn execute(&mut self, command: Command) {
         match command {
             Command::Ask(request) => self.requests.push(request),
-            Command::BeginCapture { session, part, adopted } => {
+            Command::BeginCapture { session, part, channel, adopted } => {
+                // One that is still being opened can only be ended afterwards.
+                let opening = |open| {
+                    let is_it = |input: &Input| matches!(input, Input::CaptureOpened { session, part, .. } if (*session, *part) == open);
+                    self.loose.iter().any(is_it)
+                };
+                let others = self.open.iter().filter(|open| open.0 == session.id && !opening(**open)).count();
+                assert_eq!(others, 0, "one capture of a session at a time");
                 assert!(self.open.insert((session.id, part)), "a part is begun once");
+                self.tapped.insert((session.id, part), channel);
                 let ours = ([127, 0, 0, 1], 4_000).into();
                 let result = if self.choice.fails() { Err("spool is full".to_owned()) } else { Ok([ours; 2]) };
                 if result.is_err() {
@@ -130,9 +151,26 @@ impl<C: Choice> World<C> {
                 self.loose.push(Input::CaptureClosed { session, part, result: Ok(true) });
             }
             Command::SaveSession(record) => {
+                if let Some(before) = self.sessions.get(&record.id) {
+                    assert_eq!(
+                        (before.tenant, before.pbx),
+                        (record.tenant, record.pbx),
+                        "whose call it is never changes"
+                    );
+                }
                 let _ = self.sessions.insert(record.id, *record);
             }
-            Command::SaveLeg(_) => {}
+            Command::SaveLeg(leg) => {
+                self.rows.push(leg.clone());
+                let entry = (leg.uniqueid.clone(), leg.session);
+                if leg.left_at.is_some() {
+                    self.legs.remove(&entry);
+                } else {
+                    self.legs.insert(entry);
+                    let of = self.legs.iter().filter(|(channel, _)| *channel == leg.uniqueid).count();
+                    assert_eq!(of, 1, "channel {} is a leg of one session", leg.uniqueid);
+                }
+            }
             Command::Emit(event) => self.events.push(event),
         }
     }
@@ -159,6 +197,63 @@ impl<C: Choice> World<C> {
         }
     }
 
+    /// Puts two channels that are up into a bridge of their own, as transfers and taking out of a car park do.
+    pub(crate) fn bridge(&mut self, first: &str, second: &str, swapped: Option<&str>) {
+        let members = [first, second].map(Uniqueid::new);
+        let up = |c: &Uniqueid| self.channels.get(c).is_some_and(|c| c.state == ChannelState::Up);
+        if first == second || !members.iter().all(up) {
+            return;
+        }
+        self.bridges_made += 1;
+        let bridge = format!("b{}", self.bridges_made);
+        let oldest = members.iter().map(|c| self.channels[c].linkedid.clone()).min_by_key(|id| age(id)).unwrap();
+        for (channel, linkedid) in members.iter().zip([None, Some(&oldest)]) {
+            if let Some(left) = self.channels.get_mut(channel).unwrap().bridge.replace(bridge.clone()) {
+                self.ami.push_back(Input::BridgeLeft { bridge: left, channel: channel.clone() });
+            }
+            // Who was there first has its own Linkedid still; that it changes when the other one comes is told by nobody.
+            let linkedid = linkedid.unwrap_or(&self.channels[channel].linkedid);
+            self.ami.push_back(Input::BridgeEntered(Entered {
+                bridge: bridge.clone(),
+                joins_calls: true,
+                channel: channel.clone(),
+                linkedid: Uniqueid::new(linkedid),
+                swapped: swapped.filter(|_| *channel == members[1]).map(Uniqueid::new),
+            }));
+        }
+        for channel in &members {
+            self.channels.get_mut(channel).unwrap().linkedid.clone_from(&oldest);
+        }
+    }
+
+    /// Asterisk puts what a channel is into another one, under a new id, and the old one is gone.
+    pub(crate) fn masquerade(&mut self, uniqueid: &str, into: &str) {
+        let Some(seen) = self.channels.get(&Uniqueid::new(uniqueid)).cloned() else { return };
+        let made = ChannelSeen {
+            uniqueid: into.to_owned(),
+            name: format!("AsyncGoto/{}", seen.name),
+            bridge: None,
+            ..seen.clone()
+        };
+        self.channels.insert(Uniqueid::new(into), made.clone());
+        self.ami.push_back(Input::ChannelNew(made));
+        self.ami.push_back(Input::ChannelRenamed { channel: Uniqueid::new(into), name: seen.name });
+        self.hangup(uniqueid);
+    }
+
+    /// A phone takes the call of a channel that rings.
+    pub(crate) fn pick_up(&mut self, target: &str, by: &str) {
+        let [channel, taker] = [target, by].map(Uniqueid::new);
+        let rings = self.channels.get(&channel).is_some_and(|c| c.state == ChannelState::Ringing);
+        if let (true, Some(seen)) = (rings, self.channels.get(&taker)) {
+            let name = seen.name.clone();
+            self.ami.push_back(Input::PickedUp { target: channel.clone(), by: taker });
+            self.ami.push_back(Input::ChannelRenamed { channel, name });
+            self.hangup(by);
+            self.state(target, ChannelState::Up);
+        }
+    }
+
     pub(crate) fn enter_hook(&mut self, uniqueid: &str) {
         let channel = Uniqueid::new(uniqueid);
         if let Some(seen) = self.channels.get(&channel) {
@@ -170,15 +265,16 @@ impl<C: Choice> World<C> {
 
     pub(crate) fn hangup(&mut self, uniqueid: &str) {
         let channel = Uniqueid::new(uniqueid);
-        if self.channels.remove(&channel).is_none() {
-            return;
-        }
+        let Some(removed) = self.channels.remove(&channel) else { return };
         if self.in_hook.remove(&channel) {
             self.ari.push_back(Input::HookLeft(channel.clone()));
         }
         let spies = self.snoop_targets.iter().filter(|(_, t)| **t == channel).map(|(id, _)| id.clone());
         for snoop in spies.collect::<Vec<_>>() {
             self.object_dies(&snoop);
+        }
+        if let Some(bridge) = removed.bridge {
+            self.ami.push_back(Input::BridgeLeft { bridge, channel: channel.clone() });
         }
         self.ami.push_back(Input::ChannelGone { channel, cause: 16 });
     }
@@ -354,6 +450,28 @@ impl<C: Choice> World<C> {
         Minted { node: "n1".parse().unwrap(), session, part, what }
     }
 
+    /// Every live channel is a leg of one session, those of a bridge of the same one. By AMI that session, unless its
+    /// captures failed, is captured once, at a channel that lives.
+    pub(crate) fn assert_conversations_are_captured(&self, tap_mode: TapMode) {
+        let mut bridges = BTreeMap::<&String, Vec<SessionId>>::new();
+        for (channel, seen) in &self.channels {
+            let sessions: Vec<_> = self.legs.iter().filter(|(c, _)| c == channel).map(|(_, s)| *s).collect();
+            let [session] = sessions[..] else { panic!("{channel} is a leg of {sessions:?}") };
+            if let Some(bridge) = &seen.bridge {
+                bridges.entry(bridge).or_default().push(session);
+            }
+        }
+        for (bridge, sessions) in bridges.into_iter().filter(|(_, sessions)| sessions.len() > 1) {
+            assert!(sessions.windows(2).all(|s| s[0] == s[1]), "bridge {bridge} holds {sessions:?}");
+            let failed = |e: &CallEvent| e.session == sessions[0] && e.kind.name() == "tap_failed";
+            if tap_mode == TapMode::Ami && !self.events.iter().any(failed) {
+                let open: Vec<_> = self.open.iter().filter(|(session, _)| *session == sessions[0]).collect();
+                let [capture] = open[..] else { panic!("bridge {bridge} is captured by {open:?}") };
+                assert!(self.channels.contains_key(&self.tapped[capture]), "the tapped channel is gone");
+            }
+        }
+    }
+
     pub(crate) fn assert_nothing_left(&self) {
         assert!(self.board.is_empty(), "the switchboard still holds {} calls", self.board.len());
         assert!(self.objects.is_empty(), "left in Asterisk: {:?}", self.objects);
@@ -363,6 +481,12 @@ impl<C: Choice> World<C> {
             assert!(record.state.is_over(), "session {} is {}", record.id, record.state);
         }
     }
+}
+
+/// Of `call.leg`: the smaller, the older.
+fn age(uniqueid: &str) -> (u32, u32) {
+    let (call, leg) = uniqueid.split_once('.').unwrap();
+    (call.parse().unwrap(), leg.parse().unwrap())
 }
 
 pub(crate) const BOTH: [Direction; 2] = Direction::BOTH;
