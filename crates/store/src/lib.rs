@@ -37,7 +37,7 @@ pub use place::Place;
 pub use postgres::PostgresPlace;
 pub use recordings::RecordingRow;
 pub use refresh_tokens::{NewRefreshToken, Rotation};
-pub use sessions::{SESSIONS_LIMIT_MAX, SessionDetail, SessionFilter, StoredSession};
+pub use sessions::{SESSIONS_LIMIT_MAX, SessionDetail, SessionFilter, SessionPlace, StoredSession};
 pub use store::{Config, Store};
 pub use tenants::Tenant;
 pub use users::{Credentials, NewUser, User, UserChange};

@@ -4,6 +4,7 @@ mod m0001_first;
 mod m0002_pbx_tls;
 mod m0003_walls;
 mod m0004_accounts;
+mod m0005_lists;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, EntityTrait, IntoDatabaseExecutor, Statement};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, seaql_migrations};
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_pbx_tls::Migration),
             Box::new(m0003_walls::Migration),
             Box::new(m0004_accounts::Migration),
+            Box::new(m0005_lists::Migration),
         ]
     }
 }

@@ -3,9 +3,11 @@
 //! They are written as [`Change`](crate::Change)s.
 
 use aimg_core::{
-    CallEvent, CallState, LegRow, NodeId, PbxId, SessionId, SessionRow, TenantId, TenantScope, Timestamp, Uniqueid,
+    CallDirection, CallEvent, CallState, LegRow, NodeId, PbxId, SessionId, SessionRow, TenantId, TenantScope,
+    Timestamp, Uniqueid,
 };
-use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ColumnTrait, Order, QueryFilter, QueryOrder, QuerySelect, Select};
 use serde::Serialize;
 
 use crate::entity::{call_event, call_leg, call_session};
@@ -27,13 +29,44 @@ pub struct StoredSession {
     pub live: Option<serde_json::Value>,
 }
 
-/// Which sessions a list shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which sessions a list shows: those that fit every field that is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionFilter {
     /// Only calls that are not over.
     pub active: bool,
-    /// At most so many; [`SESSIONS_LIMIT_MAX`] at the very most.
-    pub limit: u64,
+    /// Of this tenant; for an operator, who sees all.
+    pub tenant: Option<TenantId>,
+    /// On this PBX.
+    pub pbx: Option<PbxId>,
+    /// In this state.
+    pub state: Option<CallState>,
+    /// In this direction.
+    pub call_direction: Option<CallDirection>,
+    /// From this number.
+    pub caller_number: Option<String>,
+    /// To this number.
+    pub dialled_number: Option<String>,
+    /// Captured, or not.
+    pub captured: Option<bool>,
+    /// Begun at this time or later.
+    pub started_from: Option<Timestamp>,
+    /// Begun before this time.
+    pub started_before: Option<Timestamp>,
+    /// Only what comes after this place in the list.
+    pub after: Option<SessionPlace>,
+    /// The oldest first, rather than the newest.
+    pub oldest_first: bool,
+    /// At most so many, and [`SESSIONS_LIMIT_MAX`] at the very most; that many where it is not set.
+    pub limit: Option<u64>,
+}
+
+/// A session's place in a list: where the next page begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionPlace {
+    /// When it began.
+    pub started_at: Timestamp,
+    /// Its id, which decides between two that began together.
+    pub id: SessionId,
 }
 
 /// All that is known of a session.
@@ -50,17 +83,10 @@ pub struct SessionDetail {
 }
 
 impl Store {
-    /// The sessions in reach, newest first.
+    /// The sessions in reach that `filter` asks for.
     pub async fn sessions(&self, scope: TenantScope, filter: SessionFilter) -> Result<Vec<StoredSession>> {
         let rows = self.read(scope).await?;
-        let mut query = rows.select::<call_session::Entity>();
-        if filter.active {
-            query = unfinished(query);
-        }
-        let query = query
-            .order_by_desc(call_session::Column::StartedAt)
-            .order_by_desc(call_session::Column::Id)
-            .limit(filter.limit.min(SESSIONS_LIMIT_MAX));
+        let query = filter.apply(rows.select::<call_session::Entity>());
         query.all(rows.db()).await?.into_iter().map(StoredSession::try_from).collect()
     }
 
@@ -89,6 +115,38 @@ impl Store {
             .filter(call_session::Column::Node.eq(node.as_str()))
             .order_by_asc(call_session::Column::StartedAt);
         query.all(rows.db()).await?.into_iter().map(|row| Ok(StoredSession::try_from(row)?.row)).collect()
+    }
+}
+
+impl SessionFilter {
+    fn apply(self, query: Select<call_session::Entity>) -> Select<call_session::Entity> {
+        use call_session::Column as C;
+        let equal = [
+            self.tenant.map(|tenant| C::TenantId.eq(tenant.as_uuid())),
+            self.pbx.map(|pbx| C::PbxId.eq(pbx.as_uuid())),
+            self.state.map(|state| C::State.eq(state.name())),
+            self.call_direction.map(|direction| C::CallDirection.eq(direction.name())),
+            self.caller_number.map(|number| C::CallerNumber.eq(number)),
+            self.dialled_number.map(|number| C::DialledNumber.eq(number)),
+            self.captured.map(|captured| C::Captured.eq(captured)),
+            self.started_from.map(|at| C::StartedAt.gte(at.as_micros())),
+            self.started_before.map(|at| C::StartedAt.lt(at.as_micros())),
+        ];
+        let mut query = equal.into_iter().flatten().fold(query, QueryFilter::filter);
+        if self.active {
+            query = unfinished(query);
+        }
+        let order = if self.oldest_first { Order::Asc } else { Order::Desc };
+        if let Some(place) = self.after {
+            // A row comparison, so that the place is found in the index.
+            let columns = Expr::tuple([Expr::col(C::StartedAt), Expr::col(C::Id)]);
+            let last = Expr::tuple([Expr::value(place.started_at.as_micros()), Expr::value(place.id.as_uuid())]);
+            query = query.filter(if self.oldest_first { columns.gt(last) } else { columns.lt(last) });
+        }
+        query
+            .order_by(C::StartedAt, order.clone())
+            .order_by(C::Id, order)
+            .limit(Ord::min(self.limit.unwrap_or(SESSIONS_LIMIT_MAX), SESSIONS_LIMIT_MAX))
     }
 }
 

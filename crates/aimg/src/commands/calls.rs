@@ -15,7 +15,7 @@ const REDRAW_EVERY: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(settings: &Settings, output: Output, which: Calls) -> anyhow::Result<()> {
     let store = read_store(settings).await?;
-    let filter = SessionFilter { active: !which.all, limit: which.limit };
+    let filter = SessionFilter { active: !which.all, limit: Some(which.limit), ..SessionFilter::default() };
     if which.once || !output.is_live() {
         let calls = store.sessions(TenantScope::Operator, filter).await?;
         return output.print(&calls, |calls| shown(calls, now()));
@@ -28,7 +28,7 @@ pub(crate) async fn run(settings: &Settings, output: Output, which: Calls) -> an
 
 async fn watch(store: &Store, output: Output, filter: SessionFilter) -> anyhow::Result<()> {
     loop {
-        let calls = store.sessions(TenantScope::Operator, filter).await?;
+        let calls = store.sessions(TenantScope::Operator, filter.clone()).await?;
         // Home, then clear to the end of the screen: no flicker, and nothing of the last picture stays.
         output.print(&calls, |calls| {
             format!("\x1b[H\x1b[J{}\n\n{} calls; Ctrl-C ends", shown(calls, now()), calls.len())

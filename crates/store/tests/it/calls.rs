@@ -1,7 +1,9 @@
 //! Calls written in batches and read back; tenants and PBXs around them.
 
-use aimg_core::{CallEventKind, CallState, Direction, FailReason, LegRow, SessionRow, Uniqueid};
-use aimg_store::{Change, Error, SESSIONS_LIMIT_MAX, SessionFilter};
+use aimg_core::{
+    CallDirection, CallEventKind, CallState, Direction, FailReason, LegRow, SessionRow, TenantScope, Uniqueid,
+};
+use aimg_store::{Change, Error, SESSIONS_LIMIT_MAX, SessionFilter, SessionPlace};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -13,13 +15,19 @@ conformance! {
     a_batch_with_one_bad_change_writes_nothing,
     a_uniqueid_is_taken_while_its_call_lives_and_free_afterwards,
     lists_are_newest_first_bounded_and_know_the_living,
+    each_filter_keeps_what_fits,
+    pages_follow_one_another_without_gap_or_repeat,
     a_node_finds_what_it_left_open,
     tenants_and_pbxs_have_names_of_their_own,
     tenants_are_disabled_and_changed,
 }
 
-const ALL: SessionFilter = SessionFilter { active: false, limit: 100 };
-const ACTIVE: SessionFilter = SessionFilter { active: true, limit: 100 };
+fn all() -> SessionFilter {
+    SessionFilter::default()
+}
+fn active() -> SessionFilter {
+    SessionFilter { active: true, ..SessionFilter::default() }
+}
 
 async fn what_is_written_is_read_back(db: Db) {
     let (tenant, pbx) = db.tenant_with_pbx("acme").await;
@@ -73,7 +81,7 @@ async fn a_batch_with_one_bad_change_writes_nothing(db: Db) {
     changes.push(Change::Leg(leg(&session(tenant, pbx, 2))));
     let error = db.store.apply(OPERATOR, &changes).await.unwrap_err();
     assert!(matches!(&error, Error::NotFound { what: "session", id } if *id == session(tenant, pbx, 2).id.to_string()));
-    assert!(db.store.sessions(OPERATOR, ALL).await.unwrap().is_empty());
+    assert!(db.store.sessions(OPERATOR, all()).await.unwrap().is_empty());
     db.store.apply(OPERATOR, &[]).await.unwrap();
 }
 
@@ -101,13 +109,85 @@ async fn lists_are_newest_first_bounded_and_know_the_living(db: Db) {
 
     let states = |list: Vec<aimg_store::StoredSession>| list.into_iter().map(|s| s.row.state).collect::<Vec<_>>();
     let newest_first: Vec<_> = CallState::ALL.into_iter().rev().collect();
-    assert_eq!(states(db.store.sessions(OPERATOR, ALL).await.unwrap()), newest_first);
+    assert_eq!(states(db.store.sessions(OPERATOR, all()).await.unwrap()), newest_first);
     let living: Vec<_> = newest_first.iter().copied().filter(|s| !s.is_over()).collect();
-    assert_eq!(states(db.store.sessions(OPERATOR, ACTIVE).await.unwrap()), living);
-    let two = SessionFilter { active: false, limit: 2 };
+    assert_eq!(states(db.store.sessions(OPERATOR, active()).await.unwrap()), living);
+    let two = SessionFilter { active: false, limit: Some(2), ..SessionFilter::default() };
     assert_eq!(states(db.store.sessions(OPERATOR, two).await.unwrap()), newest_first[..2]);
-    let unbounded = SessionFilter { active: false, limit: u64::MAX };
+    let unbounded = SessionFilter { active: false, limit: Some(u64::MAX), ..SessionFilter::default() };
     assert!(db.store.sessions(OPERATOR, unbounded).await.unwrap().len() as u64 <= SESSIONS_LIMIT_MAX);
+}
+
+async fn each_filter_keeps_what_fits(db: Db) {
+    let (tenant, pbx) = db.tenant_with_pbx("acme").await;
+    let (other, other_pbx) = db.tenant_with_pbx("rival").await;
+    let base = session(tenant, pbx, 1);
+    type Alter = fn(&mut SessionRow);
+    let changed: [(&str, Alter); 6] = [
+        ("state", |row| row.state = CallState::Failed),
+        ("direction", |row| row.call_direction = CallDirection::Outbound),
+        ("caller", |row| row.caller_number = Some("17".to_owned())),
+        ("dialled", |row| row.dialled_number = Some("18".to_owned())),
+        ("captured", |row| row.captured = false),
+        ("later", |row| row.started_at = at(1_000_000)),
+    ];
+    let mut names = vec![("base", base.id)];
+    let mut changes = vec![Change::Session(Box::new(base.clone()))];
+    for ((name, change), n) in changed.into_iter().zip(2..) {
+        let mut row = session(tenant, pbx, n);
+        change(&mut row);
+        names.push((name, row.id));
+        changes.push(Change::Session(Box::new(row)));
+    }
+    let foreign = session(other, other_pbx, 9);
+    names.push(("foreign", foreign.id));
+    changes.push(Change::Session(Box::new(foreign)));
+    db.store.apply(OPERATOR, &changes).await.unwrap();
+
+    let f = SessionFilter::default;
+    let only: [(SessionFilter, &str); 9] = [
+        (SessionFilter { state: Some(CallState::Failed), ..f() }, "state"),
+        (SessionFilter { call_direction: Some(CallDirection::Outbound), ..f() }, "direction"),
+        (SessionFilter { caller_number: Some("17".to_owned()), ..f() }, "caller"),
+        (SessionFilter { dialled_number: Some("18".to_owned()), ..f() }, "dialled"),
+        (SessionFilter { captured: Some(false), ..f() }, "captured"),
+        (SessionFilter { started_from: Some(at(1_000_000)), ..f() }, "later"),
+        (SessionFilter { started_before: Some(at(2)), ..f() }, "base"),
+        (SessionFilter { tenant: Some(other), ..f() }, "foreign"),
+        (SessionFilter { pbx: Some(other_pbx), ..f() }, "foreign"),
+    ];
+    for (filter, name) in only {
+        let found = db.store.sessions(OPERATOR, filter.clone()).await.unwrap();
+        let found: Vec<_> = found.iter().map(|s| names.iter().find(|(_, id)| *id == s.row.id).unwrap().0).collect();
+        assert_eq!(found, [name], "{filter:?}");
+    }
+    let own = TenantScope::Tenant(tenant);
+    let theirs = SessionFilter { tenant: Some(other), ..f() };
+    assert_eq!(db.store.sessions(own, theirs).await.unwrap(), [], "a filter does not widen the scope");
+    let both = SessionFilter { state: Some(CallState::Failed), captured: Some(false), ..f() };
+    assert_eq!(db.store.sessions(OPERATOR, both).await.unwrap(), []);
+}
+
+async fn pages_follow_one_another_without_gap_or_repeat(db: Db) {
+    let (tenant, pbx) = db.tenant_with_pbx("acme").await;
+    // Several begin in the same microsecond.
+    let row = |n: u128| SessionRow { started_at: at(i64::try_from(n / 3).unwrap()), ..session(tenant, pbx, n) };
+    let changes: Vec<_> = (0..11).map(|n| Change::Session(Box::new(row(n)))).collect();
+    db.store.apply(OPERATOR, &changes).await.unwrap();
+    for oldest_first in [false, true] {
+        let whole = SessionFilter { oldest_first, ..SessionFilter::default() };
+        let whole: Vec<_> = db.store.sessions(OPERATOR, whole).await.unwrap().iter().map(|s| s.row.id).collect();
+        assert_eq!(whole.len(), 11);
+        let (mut paged, mut after) = (Vec::new(), None);
+        loop {
+            let filter = SessionFilter { oldest_first, after, limit: Some(2), ..SessionFilter::default() };
+            let page = db.store.sessions(OPERATOR, filter).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(SessionPlace { started_at: last.row.started_at, id: last.row.id });
+            paged.extend(page.iter().map(|s| s.row.id));
+        }
+        assert_eq!(paged, whole);
+    }
 }
 
 async fn a_node_finds_what_it_left_open(db: Db) {

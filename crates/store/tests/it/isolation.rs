@@ -16,7 +16,9 @@ conformance! {
     a_session_needs_its_tenant_and_pbx,
 }
 
-const ALL: SessionFilter = SessionFilter { active: false, limit: 100 };
+fn all() -> SessionFilter {
+    SessionFilter::default()
+}
 
 struct Two {
     db: Db,
@@ -46,7 +48,7 @@ async fn lists_hold_the_own_rows_only(db: Db) {
     let node = "n1".parse().unwrap();
     assert_eq!(store.tenants(*own).await.unwrap().iter().map(|t| t.id).collect::<Vec<_>>(), [*tenant]);
     assert_eq!(store.pbxs(*own).await.unwrap().iter().map(|p| p.id).collect::<Vec<_>>(), [*pbx]);
-    let sessions = store.sessions(*own, ALL).await.unwrap();
+    let sessions = store.sessions(*own, all()).await.unwrap();
     assert_eq!(sessions.iter().map(|s| s.row.id).collect::<Vec<_>>(), [own_session.id]);
     let unfinished = store.unfinished(*own, &node).await.unwrap();
     assert_eq!(unfinished.iter().map(|s| s.id).collect::<Vec<_>>(), [own_session.id]);
@@ -55,7 +57,7 @@ async fn lists_hold_the_own_rows_only(db: Db) {
 
     assert_eq!(store.tenants(OPERATOR).await.unwrap().len(), 2);
     assert_eq!(store.pbxs(OPERATOR).await.unwrap().len(), 2);
-    assert_eq!(store.sessions(OPERATOR, ALL).await.unwrap().len(), 2);
+    assert_eq!(store.sessions(OPERATOR, all()).await.unwrap().len(), 2);
     assert_eq!(store.unfinished(OPERATOR, &node).await.unwrap().len(), 2);
     assert_eq!(store.recordings(OPERATOR, 100).await.unwrap().len(), 2);
 }

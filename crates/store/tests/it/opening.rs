@@ -10,7 +10,9 @@ use sea_orm::{ConnectionTrait, Database};
 
 use crate::fixture::{Db, OPERATOR, changes_of, key, session};
 
-const ALL: SessionFilter = SessionFilter { active: false, limit: 100 };
+fn all() -> SessionFilter {
+    SessionFilter::default()
+}
 
 async fn run_sql(path: &Path, sql: &str) {
     let db = Database::connect(format!("sqlite://{}", path.display())).await.unwrap();
@@ -135,7 +137,7 @@ async fn a_lock_that_is_not_let_go_is_busy() {
     holder.execute_unprepared("BEGIN IMMEDIATE").await.unwrap();
     let changes = changes_of(&session(tenant, pbx, 1));
     assert!(matches!(store.apply(OPERATOR, &changes).await, Err(Error::Busy)));
-    assert!(store.sessions(OPERATOR, ALL).await.unwrap().is_empty(), "readers go on");
+    assert!(store.sessions(OPERATOR, all()).await.unwrap().is_empty(), "readers go on");
     holder.execute_unprepared("ROLLBACK").await.unwrap();
     store.apply(OPERATOR, &changes).await.unwrap();
 }
@@ -155,13 +157,13 @@ async fn a_reader_reads_while_a_writer_writes() {
     let reader = Store::open_read_only(db.config.clone()).await.unwrap();
     let mut seen = 0;
     while !writing.is_finished() {
-        let sessions = reader.sessions(OPERATOR, ALL).await.unwrap();
+        let sessions = reader.sessions(OPERATOR, all()).await.unwrap();
         assert!(sessions.len() >= seen, "nothing disappears");
         assert!(sessions.iter().all(|s| s.live.is_some()), "a batch is seen whole");
         seen = sessions.len();
     }
     writing.await.unwrap();
-    assert_eq!(reader.sessions(OPERATOR, ALL).await.unwrap().len(), usize::try_from(BATCHES).unwrap());
+    assert_eq!(reader.sessions(OPERATOR, all()).await.unwrap().len(), usize::try_from(BATCHES).unwrap());
 }
 
 #[tokio::test]

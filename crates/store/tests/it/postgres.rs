@@ -9,7 +9,9 @@ use aimg_testbed::postgres::SUPERUSER;
 use crate::fixture::{Db, OPERATOR, changes_of, key, session};
 use crate::{accounts, calls, isolation, pbxs, secrets};
 
-const ALL: SessionFilter = SessionFilter { active: false, limit: 100 };
+fn all() -> SessionFilter {
+    SessionFilter::default()
+}
 
 #[tokio::test]
 async fn every_case_holds() {
@@ -90,7 +92,7 @@ async fn while_the_server_is_away_it_is_said_and_afterwards_all_goes_on() {
         assert!(matches!(&error, Error::Away { .. }) && error.to_string().contains("127.0.0.1"), "{error}");
         server.resume().unwrap();
         store.apply(OPERATOR, &changes).await.unwrap();
-        assert_eq!(store.sessions(OPERATOR, ALL).await.unwrap().len(), 1);
+        assert_eq!(store.sessions(OPERATOR, all()).await.unwrap().len(), 1);
     }
 }
 
