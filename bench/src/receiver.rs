@@ -158,7 +158,7 @@ async fn shard(role: Role, directory: &Path) -> Result<(Media, SocketAddr)> {
         };
         let flow = meta.flow();
         let spool_path = directory.join(format!("{flow}.spool"));
-        address = Some(media.open(FlowSpec { meta, spool_path }).await?);
+        address = Some(media.open(FlowSpec { meta, spool_path, live_path: None }).await?);
         media.expect(flow, source(index, role.source_port)).await?;
     }
     Ok((media, address.context("a shard needs a flow")?))

@@ -75,6 +75,8 @@ pub(crate) struct Settings {
     pub(crate) spool_dir: PathBuf,
     /// The directory of finished recordings.
     pub(crate) recordings_dir: PathBuf,
+    /// Where the ends of spools are in memory.
+    pub(crate) memory_dir: Option<PathBuf>,
     /// What is kept free of the disks of both.
     pub(crate) disk_reserve_bytes: u64,
     /// This node's name, if it is not the one in the data directory.
@@ -110,6 +112,7 @@ impl Settings {
         let database = postgres.map_or(Place::Sqlite(sqlite), Place::Postgres);
         let spool_dir = reader.read_or(&table::SPOOL_DIR, data_dir.join("spool").display());
         let recordings_dir = reader.read_or(&table::RECORDINGS_DIR, data_dir.join("recordings").display());
+        let memory_dir = reader.read(&table::MEMORY_DIR);
         let disk_reserve_bytes = reader.read(&table::DISK_RESERVE_BYTES);
         let node = reader.read(&table::NODE);
         let media = read_media(&mut reader);
@@ -128,6 +131,7 @@ impl Settings {
             database,
             spool_dir,
             recordings_dir,
+            memory_dir,
             disk_reserve_bytes,
             node,
             media,

@@ -5,12 +5,12 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aimg_core::{Codec, Direction, FlowId, SessionId, SessionRow, Timestamp, Uniqueid};
-use aimg_media::{Clock, FlowSpec, Media};
+use aimg_media::{Clock, FlowSpec, LeftSpool, Media};
 use aimg_recording::{Finished, Manifest, PartDir};
 use aimg_rtp::Ledger;
 use aimg_session::Input;
@@ -43,6 +43,8 @@ pub(crate) struct Studio {
     pub(crate) clock: Clock,
     pub(crate) spool_dir: PathBuf,
     pub(crate) recordings_dir: PathBuf,
+    /// Where the ends of spools are in memory, if they are.
+    pub(crate) live_dir: Option<PathBuf>,
     /// Recordings finished at once: each reads and writes the disk as fast as it can.
     pub(crate) finishing: Arc<Semaphore>,
     pub(crate) disks: Disks,
@@ -160,7 +162,8 @@ async fn open(studio: &Studio, manifest: &Manifest, dir: &PartDir) -> Result<[So
             codec: manifest.codec,
             opened_at: manifest.opened_at,
         };
-        studio.media.open(FlowSpec { meta, spool_path: dir.spool_path(direction) })
+        let LeftSpool { path: spool_path, live_path } = spool_of(dir, direction, studio.live_dir.as_deref());
+        studio.media.open(FlowSpec { meta, spool_path, live_path })
     };
     let (caller, callee) = tokio::join!(open(Direction::Caller), open(Direction::Callee));
     match (caller, callee) {
@@ -276,15 +279,34 @@ async fn finish(studio: &Studio, manifest: &Manifest, dir: PartDir) -> Result<bo
     Ok(complete)
 }
 
+/// Puts all of a spool on the disk. A flow that closed well, and one that was never in memory, has it there.
+fn bring_home(spool: &LeftSpool) -> Result<(), Unfinished> {
+    let Some(live_path) = &spool.live_path else { return Ok(()) };
+    aimg_media::bring_home(live_path, &spool.path).map_err(|e| Unfinished {
+        reason: format!("the end of the spool {} is in memory and cannot be written: {e}", spool.path.display()),
+        is_passing: true,
+    })
+}
+
+/// Where the spool of a direction is.
+pub(crate) fn spool_of(dir: &PartDir, direction: Direction, live_dir: Option<&Path>) -> LeftSpool {
+    let name = || format!("{}.{}.{direction}.spool", dir.session(), dir.part());
+    LeftSpool { path: dir.spool_path(direction), live_path: live_dir.map(|live| live.join(name())) }
+}
+
 /// Finishes one part directory on a thread that may wait for the disk.
 pub(crate) async fn make_recording(studio: &Studio, dir: PartDir) -> Result<Finished, Unfinished> {
     let defect = |reason: String| Unfinished { reason, is_passing: false };
     let _place = studio.finishing.acquire().await.map_err(|e| defect(e.to_string()))?;
-    let recordings_dir = studio.recordings_dir.clone();
-    tokio::task::spawn_blocking(move || aimg_recording::finish(&dir, &recordings_dir))
-        .await
-        .map_err(|e| defect(e.to_string()))?
-        .map_err(|e| Unfinished { is_passing: e.is_passing(), reason: e.to_string() })
+    let (recordings_dir, live_dir) = (studio.recordings_dir.clone(), studio.live_dir.clone());
+    let made = tokio::task::spawn_blocking(move || {
+        for direction in Direction::BOTH {
+            bring_home(&spool_of(&dir, direction, live_dir.as_deref()))?;
+        }
+        aimg_recording::finish(&dir, &recordings_dir)
+            .map_err(|e| Unfinished { is_passing: e.is_passing(), reason: e.to_string() })
+    });
+    made.await.map_err(|e| defect(e.to_string()))?
 }
 
 pub(crate) fn recording_row(finished: &Finished, created_at: Timestamp) -> RecordingRow {

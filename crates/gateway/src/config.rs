@@ -15,6 +15,9 @@ pub struct Config {
     pub spool_dir: PathBuf,
     /// Where finished recordings are.
     pub recordings_dir: PathBuf,
+    /// A directory on tmpfs, below which the ends of running spools are, so that no shard waits for the disk. Nothing, or one
+    /// that cannot be used: they are on the disk from the first packet on.
+    pub memory_dir: Option<PathBuf>,
     /// What is kept free of the disks of both: with less, no capture begins. 0 keeps nothing.
     pub disk_reserve_bytes: u64,
     /// The media plane.

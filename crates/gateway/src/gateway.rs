@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -82,10 +82,16 @@ impl Gateway {
         aimg_recording::check_writable(&config.spool_dir)?;
         aimg_recording::check_writable(&config.recordings_dir)?;
         let lock = take_spool(&config.spool_dir).await?;
+        let live_dir = live_dir(&config);
         let mut left = Left::find(&config.spool_dir)?;
-        let spools = if sockets.takeover { left.spools() } else { Vec::new() };
+        let spools = if sockets.takeover { left.spools(live_dir.as_deref()) } else { Vec::new() };
         let Sockets { sockets, clock, .. } = sockets;
-        let inheritance = Inheritance { sockets, clock, batch_dir: config.spool_dir.clone(), spools };
+        let inheritance = Inheritance {
+            sockets,
+            clock,
+            batch_dir: live_dir.clone().unwrap_or_else(|| config.spool_dir.clone()),
+            spools,
+        };
         let (media, events, resumed) = Media::take_over(config.media.clone(), inheritance)?;
         let (journal, writer) = Journal::start(store.clone());
         let routes = Routes::default();
@@ -97,6 +103,7 @@ impl Gateway {
             routes,
             spool_dir: config.spool_dir.clone(),
             recordings_dir: config.recordings_dir.clone(),
+            live_dir,
             finishing: Arc::new(Semaphore::new(FINISHING_MAX)),
             disks: Disks::watch(&config.spool_dir, &config.recordings_dir, config.disk_reserve_bytes).await,
             backlog: Backlog::default(),
@@ -174,9 +181,13 @@ impl Gateway {
             let _ = recovering.await;
         }
         let Self { studio, writer, .. } = self;
+        let live_dir = studio.live_dir.clone();
         let counts = studio.journal.counts();
         drop(studio);
         let _ = writer.await;
+        if let Some(dir) = live_dir {
+            give_back(&dir);
+        }
         tracing::info!(
             rows.written = counts.written,
             rows.overflowed = counts.overflowed,
@@ -313,6 +324,24 @@ async fn listen_for_pbxs(listen: &AriListen) -> Result<aimg_ari::Listener, Error
     let address = listen.address;
     let tls = listen.tls.as_ref().map(|[certificate, key]| aimg_tls::server_config(certificate, key)).transpose()?;
     aimg_ari::Listener::bind(address, tls).await.map_err(|source| Error::AriListen { address, source })
+}
+
+/// Where the ends of spools are in memory.
+fn live_dir(config: &Config) -> Option<PathBuf> {
+    let base = config.memory_dir.as_deref()?;
+    let dir = aimg_media::live_dir(base, &config.spool_dir);
+    dir.inspect_err(|error| tracing::warn!(%error, "a disk that hangs will cost packets: spools cannot be in memory"))
+        .ok()
+}
+
+/// Removes the memory of a gateway that has stopped, but for what is not on the disk yet.
+fn give_back(live_dir: &Path) {
+    let files = std::fs::read_dir(live_dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    for batch in files.filter(|path| path.extension().is_some_and(|e| e == "batch")) {
+        let _ = std::fs::remove_file(batch);
+    }
+    // Refused while the end of a spool is in it.
+    let _ = std::fs::remove_dir(live_dir);
 }
 
 /// Takes the spool directory for this process. One that was killed a moment ago may not have let go of it yet.

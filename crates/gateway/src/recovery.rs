@@ -1,19 +1,19 @@
 //! What an earlier process left: recordings to finish, sessions to adopt.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use aimg_core::{
     CallDirection, CallEvent, CallEventKind, CallState, Direction, NodeId, PbxId, SessionId, SessionRow, TenantScope,
     Uniqueid,
 };
-use aimg_media::Resumed;
+use aimg_media::{LeftSpool, Resumed};
 use aimg_recording::{Certificate, Finished, Manifest, PartDir};
 use aimg_session::{KnownCall, RunningPart};
 use aimg_store::{Change, Store};
 
 use crate::Error;
-use crate::capture::{Studio, Unfinished, close, make_recording, recording_row};
+use crate::capture::{Studio, Unfinished, close, make_recording, recording_row, spool_of};
 
 /// What was found when the gateway started, before anything of its own was added.
 #[derive(Debug, Default)]
@@ -43,8 +43,8 @@ impl Left {
     }
 
     /// The spools of captures that had not ended: what a takeover can go on with.
-    pub(crate) fn spools(&self) -> Vec<PathBuf> {
-        let spools = |dir: &PartDir| Direction::BOTH.map(|direction| dir.spool_path(direction));
+    pub(crate) fn spools(&self, live_dir: Option<&Path>) -> Vec<LeftSpool> {
+        let spools = |dir: &PartDir| Direction::BOTH.map(|direction| spool_of(dir, direction, live_dir));
         self.parts.iter().filter(|dir| self.is_last(dir) && open_manifest(dir).is_some()).flat_map(spools).collect()
     }
 
@@ -224,6 +224,7 @@ mod tests {
             routes: Routes::default(),
             spool_dir: dir.join("spool"),
             recordings_dir: dir.join("recordings"),
+            live_dir: None,
             finishing: Arc::new(Semaphore::new(1)),
             disks: Disks::watch(dir, dir, 0).await,
             backlog: Backlog::default(),

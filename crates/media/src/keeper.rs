@@ -7,6 +7,7 @@ use aimg_core::FlowId;
 
 use crate::mailbox::{Mailbox, Message};
 use crate::mapping::Mapping;
+use crate::shelver::{Shelf, ShelveRequest};
 use crate::spool_file::SpoolFile;
 
 /// Requests that may wait for the keeper. A flow has at most one.
@@ -19,6 +20,8 @@ pub(crate) struct ChunkRequest {
     pub(crate) file: Arc<SpoolFile>,
     /// The number of the shard that asks.
     pub(crate) shard: usize,
+    /// How many of its chunks are full, from the first on.
+    pub(crate) full_chunks: u64,
     /// A full chunk to unmap: that, too, is a system call.
     pub(crate) retired: Option<Mapping>,
 }
@@ -45,9 +48,10 @@ impl KeeperQueue {
 
 /// Serves requests until all shards are gone. Every request is answered; the keeper waits for a shard's mailbox, never
 /// the other way round.
-pub(crate) fn run(requests: &Receiver<ChunkRequest>, shards: &[Mailbox]) {
-    while let Ok(ChunkRequest { flow, file, shard, retired }) = requests.recv() {
+pub(crate) fn run(requests: &Receiver<ChunkRequest>, shelf: &Shelf, shards: &[Mailbox]) {
+    while let Ok(ChunkRequest { flow, file, shard, full_chunks, retired }) = requests.recv() {
         drop(retired);
+        shelf.ask(ShelveRequest { flow, file: Arc::clone(&file), shard, full_chunks });
         let answer = match file.grow() {
             Ok(chunk) => Message::Chunk { flow, file, chunk },
             Err(e) => Message::ChunkRefused { flow, file, reason: e.to_string() },

@@ -3,8 +3,8 @@
 //! A *shard* is one thread, one UDP port and the flows assigned to it. It finds a packet's flow by the source address,
 //! which the control plane told it beforehand, books the packet in the flow's ledger and copies it into the flow's
 //! mapped spool chunk, all within the receive loop. A shard takes no lock, allocates nothing per packet, and waits for
-//! nobody: what it needs from outside comes through its mailbox. The *keeper* thread does all file work that a running
-//! flow needs. [`Media`] is the handle for the control plane.
+//! nobody: what it needs from outside comes through its mailbox. The *keeper* thread makes its chunks, in memory where that
+//! is set up ([`FlowSpec::live_path`]); the *shelver* thread moves full ones to the disk, and may wait for it. [`Media`] is the handle for the control plane.
 //!
 //! What becomes of a spool is `recording`'s; which flows exist, and when, is `gateway`'s. No RTP is sent yet.
 //!
@@ -30,12 +30,14 @@ mod event;
 mod flow;
 mod flow_table;
 mod keeper;
+mod live;
 mod mailbox;
 mod mapping;
 mod media;
 mod published;
 mod resume;
 mod shard;
+mod shelver;
 mod socket;
 mod source;
 mod spool_file;
@@ -48,8 +50,9 @@ pub use config::Config;
 pub use error::Error;
 pub use event::{EVENTS, Event, Events};
 pub use keeper::KEEPER_REQUESTS;
+pub use live::{bring_home, live_dir};
 pub use mailbox::MAILBOX_MESSAGES;
-pub use media::{Closed, FlowSpec, Inheritance, Media, Resumed, bind_ports};
+pub use media::{Closed, FlowSpec, Inheritance, LeftSpool, Media, Resumed, bind_ports};
 pub use published::FlowSnapshot;
 
 pub use socket::inherited_sockets;

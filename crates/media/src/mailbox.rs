@@ -30,6 +30,8 @@ pub(crate) enum Message {
     Chunk { flow: FlowId, file: Arc<SpoolFile>, chunk: Mapping },
     /// There is no next chunk for now.
     ChunkRefused { flow: FlowId, file: Arc<SpoolFile>, reason: String },
+    /// The disk does not take full chunks of a flow for now; they stay in memory.
+    NotShelved { flow: FlowId, file: Arc<SpoolFile>, reason: String },
 }
 
 /// The senders' end.

@@ -26,6 +26,7 @@ use crate::mailbox::{Mailbox, Message, NotPosted};
 use crate::published::Published;
 use crate::resume::resume;
 use crate::shard::{Shard, Sorter};
+use crate::shelver::{self, Shelf};
 use crate::spool_file::{NewSpool, SpoolFile};
 use crate::stats::{Counters, read};
 use crate::wake::Wake;
@@ -41,6 +42,9 @@ pub struct FlowSpec {
     pub meta: FlowMeta,
     /// Where its spool is to be; nothing may be there. Directories are made as needed.
     pub spool_path: PathBuf,
+    /// Where the end of its spool is while it lasts: a path on tmpfs with nothing there, so that no shard waits for the disk.
+    /// Nothing for a spool that is on the disk from the first packet on.
+    pub live_path: Option<PathBuf>,
 }
 
 /// What there is to know of a flow that was closed. Its spool is whole and on the disk.
@@ -69,7 +73,16 @@ pub struct Inheritance {
     /// Where the shards' receive buffers are: what a killed process had received and not yet spooled is found there.
     pub batch_dir: PathBuf,
     /// The spools of the flows to go on with; empty when there was no process before.
-    pub spools: Vec<PathBuf>,
+    pub spools: Vec<LeftSpool>,
+}
+
+/// A spool that another process was writing to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftSpool {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Where its end is in memory, if it is; see [`FlowSpec::live_path`].
+    pub live_path: Option<PathBuf>,
 }
 
 /// A flow that goes on.
@@ -92,7 +105,7 @@ pub fn bind_ports(config: &Config) -> Result<Vec<UdpSocket>, Error> {
 /// See [`Inheritance`]; nothing where nobody outlives this process.
 enum Inherited {
     Nothing,
-    Of { batch_dir: PathBuf, spools: Vec<PathBuf> },
+    Of { batch_dir: PathBuf, spools: Vec<LeftSpool> },
 }
 
 impl Inherited {
@@ -111,9 +124,9 @@ impl Inherited {
     fn resume(self, config: &Config, shards: &mut [Shard]) -> (Vec<Resumed>, Directory) {
         let (mut resumed, mut directory) = (Vec::new(), Directory::default());
         let Self::Of { spools, .. } = self else { return (resumed, directory) };
-        for path in spools {
+        for left in spools {
             let published = Arc::<Published>::default();
-            let Ok((flow, route)) = resume(&path, config.flow_bytes_max, Arc::clone(&published)) else { continue };
+            let Ok((flow, route)) = resume(&left, config.flow_bytes_max, Arc::clone(&published)) else { continue };
             let Some(shard) = shards.iter_mut().find(|s| s.sorter.local_port == route.local_port) else { continue };
             let (id, first_packet_at) = (flow.id, flow.first_packet_at());
             if shard.sorter.add(flow, route) {
@@ -190,6 +203,7 @@ impl Media {
         let stop = Arc::new(AtomicBool::new(false));
         let (outbox, events) = Outbox::new(EVENTS);
         let (keeper, requests) = KeeperQueue::new();
+        let (shelf, shelves) = Shelf::new();
         let mut handles = Vec::with_capacity(sockets.len());
         let mut shards = Vec::with_capacity(sockets.len());
         for (number, socket) in sockets.into_iter().enumerate() {
@@ -222,14 +236,18 @@ impl Media {
             let address = SocketAddr::new(config.advertise, local_port);
             handles.push(ShardHandle { address, recv_buffer_bytes, mailbox, wake, counters });
         }
-        let mailboxes: Vec<_> = handles.iter().map(|h| h.mailbox.clone()).collect();
+        let mailboxes: Arc<[_]> = handles.iter().map(|h| h.mailbox.clone()).collect();
         // Before the shards read their sockets: a packet of a flow that is not there yet would be a stranger's.
         let (resumed, directory) = inherited.resume(&config, &mut shards);
         // From here on a failure ends the threads already started: dropping the plane stops them.
         let directory = Mutex::new(directory);
         let mut plane = Plane { config, clock, shards: handles, directory, stop, threads: Vec::new() };
         // The keeper ends by itself, when the last shard has.
-        Builder::new().name("media-keeper".into()).spawn(move || keeper::run(&requests, &mailboxes))?;
+        Builder::new().name("media-keeper".into()).spawn({
+            let mailboxes = Arc::clone(&mailboxes);
+            move || keeper::run(&requests, &shelf, &mailboxes)
+        })?;
+        Builder::new().name("media-shelver".into()).spawn(move || shelver::run(&shelves, &mailboxes))?;
         for shard in shards {
             let name = format!("media-{}", shard.sorter.number);
             plane.threads.push(Builder::new().name(name).spawn(move || shard.run())?);
@@ -287,9 +305,10 @@ impl Plane {
     }
 
     async fn open_on(&self, shard: usize, spec: FlowSpec, published: Arc<Published>) -> Result<(), Error> {
-        let FlowSpec { meta, spool_path: path } = spec;
+        let FlowSpec { meta, spool_path: path, live_path } = spec;
         let new = NewSpool {
             path: path.clone(),
+            live_path: live_path.clone(),
             meta: meta.clone(),
             chunk_bytes: self.config.chunk_bytes,
             bytes_max: self.config.flow_bytes_max,
@@ -302,7 +321,10 @@ impl Plane {
         let taken = self.ask(shard, |reply| Message::Open { flow, reply }).await;
         if taken.is_err() {
             // Nothing was received for it.
-            let _ = blocking(move || std::fs::remove_file(path)).await;
+            let _ = blocking(move || {
+                [Some(path), live_path].into_iter().flatten().for_each(|p| drop(std::fs::remove_file(p)))
+            })
+            .await;
         }
         taken
     }

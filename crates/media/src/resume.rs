@@ -3,14 +3,15 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::Arc;
 
 use aimg_core::{Codec, Timestamp};
 use aimg_rtp::{Arrival, LedgerBuilder, Packet};
 use aimg_spool::{ChunkReader, HEADER_BYTES, Header, LiveCounters, Route};
 
+use crate::LeftSpool;
 use crate::flow::{Flow, History};
+use crate::live::Live;
 use crate::published::Published;
 use crate::spool_file::{SpoolFile, chunk_offset};
 
@@ -19,26 +20,39 @@ use crate::spool_file::{SpoolFile, chunk_offset};
 ///
 /// A spool that is damaged, or whose source was not known yet, is refused and left as it is: whoever finishes it makes of
 /// it what can be made.
-pub(crate) fn resume(path: &Path, bytes_max: u64, published: Arc<Published>) -> io::Result<(Flow, Route)> {
+pub(crate) fn resume(left: &LeftSpool, bytes_max: u64, published: Arc<Published>) -> io::Result<(Flow, Route)> {
+    let LeftSpool { path, live_path } = left;
     let file = OpenOptions::new().read(true).write(true).open(path)?;
     let mut page = vec![0; HEADER_BYTES];
-    file.read_exact_at(&mut page, 0)?;
+    let live = live_path.as_deref().map(Live::open).transpose()?.flatten();
+    match &live {
+        Some(live) => live.read_exact_at(&mut page, 0)?,
+        None => file.read_exact_at(&mut page, 0)?,
+    }
     let header = Header::decode(&page).map_err(io::Error::other)?;
     let counters = LiveCounters::decode(&page);
     let route = counters.route.ok_or_else(|| io::Error::other("nobody was expected to send to it yet"))?;
     let mut history = History::new(header.meta.codec, counters.dropped_by_us);
-    let end = replay(&file, header.chunk_bytes, &mut history)?;
-    let opened = SpoolFile::reopen(path.to_owned(), file, header.chunk_bytes, bytes_max, end)?;
+    let end = replay(&file, live.as_ref(), header.chunk_bytes, &mut history)?;
+    let opened = SpoolFile::reopen(path.clone(), file, live, (header.chunk_bytes, bytes_max), end)?;
     Ok((Flow::resumed(&header.meta, opened, published, history), route))
 }
 
 /// Books every record. Returns the chunk that holds the last one, and how much of it is used.
-fn replay(file: &File, chunk_bytes: u32, history: &mut History) -> io::Result<(u64, usize)> {
+fn replay(file: &File, live: Option<&Live>, chunk_bytes: u32, history: &mut History) -> io::Result<(u64, usize)> {
     let mut chunk = vec![0; chunk_bytes as usize];
     let mut end = (0, 0);
-    let chunks = file.metadata()?.len().saturating_sub(HEADER_BYTES as u64).div_ceil(u64::from(chunk_bytes));
+    let length = live.map_or(Ok(0), Live::length)?.max(file.metadata()?.len());
+    let chunks = length.saturating_sub(HEADER_BYTES as u64).div_ceil(u64::from(chunk_bytes));
     for index in 0..chunks {
-        let read = read_at(file, &mut chunk, chunk_offset(index, chunk_bytes))?;
+        let range = chunk_offset(index, chunk_bytes)..chunk_offset(index + 1, chunk_bytes);
+        let read = match live {
+            Some(live) if live.holds(&range)? => {
+                live.read_exact_at(&mut chunk, range.start)?;
+                chunk.len()
+            }
+            _ => read_at(file, &mut chunk, range.start)?,
+        };
         let mut records = ChunkReader::new(&chunk[..read]);
         for record in &mut records {
             history.book(record.arrival, record.kernel_drops, record.packet);

@@ -135,6 +135,13 @@ impl Shard {
                 }
                 add(&self.sorter.counters.chunks_answered, 1);
             }
+            Message::NotShelved { flow, file, reason } => {
+                if let Some(flow) = self.sorter.flows.of_id(flow)
+                    && Arc::ptr_eq(flow.spool.file(), &file)
+                {
+                    flow.notices.note_stuck(reason);
+                }
+            }
         }
     }
 
@@ -251,7 +258,8 @@ fn ask_for_chunk(flow: &mut Flow, now: Timestamp, shard: usize, keeper: &KeeperQ
         return;
     }
     let retired = flow.spool.take_retired();
-    let request = ChunkRequest { flow: flow.id, file: Arc::clone(flow.spool.file()), shard, retired };
+    let file = Arc::clone(flow.spool.file());
+    let request = ChunkRequest { flow: flow.id, file, shard, full_chunks: flow.spool.full_chunks(), retired };
     match keeper.ask(request) {
         Ok(()) => {
             flow.spool.asked();

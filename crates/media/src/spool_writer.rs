@@ -127,6 +127,11 @@ impl SpoolWriter {
         chunk_offset(self.chunk_index, self.chunk.length() as u32) + self.used as u64
     }
 
+    /// The number of the chunk in use: all before it are full.
+    pub(crate) const fn full_chunks(&self) -> u64 {
+        self.chunk_index
+    }
+
     /// The file it writes to.
     pub(crate) const fn file(&self) -> &Arc<SpoolFile> {
         &self.file

@@ -48,6 +48,7 @@ pub(crate) async fn run(
         node: node.clone(),
         spool_dir: settings.spool_dir.clone(),
         recordings_dir: settings.recordings_dir.clone(),
+        memory_dir: settings.memory_dir.clone(),
         disk_reserve_bytes: settings.disk_reserve_bytes,
         media: super::serve::media_config(&settings),
         ari_listen: settings.ari_listen.clone(),

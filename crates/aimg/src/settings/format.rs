@@ -41,6 +41,11 @@ pub(super) fn socket(text: &str) -> Option<Option<SocketAddr>> {
     if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
 }
 
+/// A path, or `none`.
+pub(super) fn path_or_none(text: &str) -> Option<Option<PathBuf>> {
+    if text == "none" { Some(None) } else { path(text).map(Some) }
+}
+
 /// Any text.
 pub(super) fn text(text: &str) -> Option<String> {
     Some(text.to_owned())

@@ -113,6 +113,7 @@ fn every_setting_can_be_set_in_every_place() {
         ("database.path", "/db/x.db"),
         ("spool_dir", "/spool"),
         ("recordings_dir", "/recordings"),
+        ("memory_dir", "/memory"),
         ("disk.reserve_bytes", "5000000"),
         ("node", "n7"),
         ("media.bind", "0.0.0.0"),

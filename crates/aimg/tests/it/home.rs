@@ -68,6 +68,8 @@ pub(crate) struct Recording {
 #[derive(Debug)]
 pub(crate) struct Home {
     dir: TempDir,
+    /// Where its spools are until they are on the disk.
+    memory: TempDir,
     runs: AtomicUsize,
 }
 
@@ -82,7 +84,8 @@ impl Home {
         let dir = tempfile::Builder::new().prefix("aimg-home-").tempdir().unwrap();
         // Named on each command line: a file of this machine's must not be read instead.
         fs::write(dir.path().join("aimg.toml"), toml).unwrap();
-        Self { dir, runs: AtomicUsize::new(0) }
+        let memory = tempfile::Builder::new().prefix("aimg-home-").tempdir_in("/dev/shm").unwrap();
+        Self { dir, memory, runs: AtomicUsize::new(0) }
     }
 
     /// Adds a tenant, and a PBX of it with right credentials.
@@ -122,6 +125,7 @@ impl Home {
         command
             .env_clear()
             .env("AIMG_DATA_DIR", self.dir.path().join("data"))
+            .env("AIMG_MEMORY_DIR", self.memory.path())
             .env("AIMG_MEDIA_PORT", "0")
             .current_dir(self.dir.path())
             .arg("--config")
@@ -218,19 +222,14 @@ impl Home {
 
     /// The files in the spool that belong to calls.
     pub(crate) fn spool_files(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        let mut dirs = vec![self.data("spool")];
-        while let Some(dir) = dirs.pop() {
-            for entry in fs::read_dir(&dir).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    dirs.push(path);
-                } else if dir != self.data("spool") {
-                    found.push(path.display().to_string());
-                }
-            }
-        }
-        found
+        let top = self.data("spool");
+        files_below(&top).into_iter().filter(|f| f.parent() != Some(&top)).map(|f| f.display().to_string()).collect()
+    }
+
+    /// The ends of spools that are in memory.
+    pub(crate) fn live_spools(&self) -> Vec<PathBuf> {
+        let is_spool = |f: &PathBuf| f.extension().is_some_and(|e| e == "spool");
+        files_below(self.memory.path()).into_iter().filter(is_spool).collect()
     }
 
     fn json<T: for<'a> Deserialize<'a>>(&self, arguments: &[&str]) -> T {
@@ -261,6 +260,18 @@ impl Ended {
         }
         self
     }
+}
+
+fn files_below(top: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut dirs = vec![top.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { dirs.push(path) } else { found.push(path) }
+        }
+    }
+    found
 }
 
 pub(crate) fn read(path: &Path) -> String {

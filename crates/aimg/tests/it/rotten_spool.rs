@@ -29,9 +29,10 @@ fn recorded_after(damage: impl FnOnce(&Path)) -> (Bench, Detail) {
     bench.wait_until_captured(1);
     gateway.kill9();
     [&mut caller, &mut callee].into_iter().for_each(all_went_well);
-    let spools = bench.home.spool_files();
-    let spool = spools.iter().find(|f| f.ends_with("caller.spool")).expect("the caller's spool is there");
-    damage(Path::new(spool));
+    let spools = bench.home.live_spools();
+    let spool =
+        spools.iter().find(|f| f.to_string_lossy().ends_with("caller.spool")).expect("the caller's spool is there");
+    damage(spool);
 
     let gateway = bench.home.serve_linked();
     let call = bench.home.finished_call();

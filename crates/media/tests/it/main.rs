@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod capture;
+mod disk;
 mod lifecycle;
 mod rig;
 mod sorting;

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use aimg_core::{Codec, Direction, FlowId, SessionId};
-use aimg_media::{Clock, Closed, Config, Event, Events, FlowSpec, Inheritance, Media, MediaStats, Resumed, bind_ports};
+use aimg_media::{
+    Clock, Closed, Config, Event, Events, FlowSpec, Inheritance, LeftSpool, Media, MediaStats, Resumed, bind_ports,
+};
 use aimg_rtp::{Arrival, Ledger, LedgerBuilder, Packet};
 use aimg_spool::{Damage, FlowMeta, Reader};
 use tempfile::TempDir;
@@ -20,6 +22,8 @@ pub(crate) struct Rig {
     pub(crate) media: Media,
     pub(crate) events: Events,
     directory: TempDir,
+    /// Where the ends of spools are, if in memory.
+    memory: Option<TempDir>,
 }
 
 pub(crate) fn small() -> Config {
@@ -37,23 +41,33 @@ fn session_id(n: u32) -> SessionId {
 impl Rig {
     pub(crate) fn new(config: Config) -> Self {
         let (media, events) = Media::start(config).unwrap();
-        Self { media, events, directory: tempfile::tempdir().unwrap() }
+        Self { media, events, directory: tempfile::tempdir().unwrap(), memory: None }
+    }
+
+    /// One that keeps the ends of its spools in memory.
+    pub(crate) fn in_memory(config: Config, directory: TempDir) -> Self {
+        Self { directory, memory: Some(memory()), ..Self::new(config) }
     }
 
     /// One whose sockets and directory outlive it; see [`Rig::dies`].
     pub(crate) fn with_heirs(config: Config) -> (Self, Vec<UdpSocket>) {
         let sockets = bind_ports(&config).unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let rig = Self::heir(config, &sockets, directory, vec![]).0;
+        let dirs = (tempfile::tempdir().unwrap(), Some(memory()));
+        let rig = Self::heir(config, &sockets, dirs, vec![]).0;
         (rig, sockets)
     }
 
-    fn heir(config: Config, sockets: &[UdpSocket], directory: TempDir, spools: Vec<PathBuf>) -> (Self, Vec<Resumed>) {
+    fn heir(
+        config: Config,
+        sockets: &[UdpSocket],
+        (directory, memory): (TempDir, Option<TempDir>),
+        spools: Vec<LeftSpool>,
+    ) -> (Self, Vec<Resumed>) {
         let sockets = sockets.iter().map(|s| s.try_clone().unwrap()).collect();
         let inheritance =
             Inheritance { sockets, clock: Clock::anchored(), batch_dir: directory.path().to_owned(), spools };
         let (media, events, resumed) = Media::take_over(config, inheritance).unwrap();
-        (Self { media, events, directory }, resumed)
+        (Self { media, events, directory, memory }, resumed)
     }
 
     /// The end of a process in the middle of everything, `meanwhile`, and its successor, which takes over these flows.
@@ -64,11 +78,12 @@ impl Rig {
         flows: &[FlowId],
         meanwhile: impl FnOnce(),
     ) -> (Self, Vec<Resumed>) {
-        let spools = flows.iter().map(|id| self.spool_path(*id)).collect();
-        let Self { media, events, directory } = self;
+        let left = |id: &FlowId| LeftSpool { path: self.spool_path(*id), live_path: self.live_path(*id) };
+        let spools = flows.iter().map(left).collect();
+        let Self { media, events, directory, memory } = self;
         drop((media, events));
         meanwhile();
-        Self::heir(config, sockets, directory, spools)
+        Self::heir(config, sockets, (directory, memory), spools)
     }
 
     pub(crate) fn spec(&self, id: FlowId) -> FlowSpec {
@@ -81,11 +96,16 @@ impl Rig {
             opened_at: self.media.clock().now(),
             pbx: "0198c1de-3333-7000-8000-000000000000".parse().unwrap(),
         };
-        FlowSpec { meta, spool_path: self.spool_path(id) }
+        FlowSpec { meta, spool_path: self.spool_path(id), live_path: self.live_path(id) }
     }
 
     pub(crate) fn spool_path(&self, id: FlowId) -> PathBuf {
         self.directory.path().join("tenant").join(format!("{id}.spool"))
+    }
+
+    /// Where the end of a spool is in memory.
+    pub(crate) fn live_path(&self, id: FlowId) -> Option<PathBuf> {
+        self.memory.as_ref().map(|memory| memory.path().join(format!("{id}.live")))
     }
 
     /// An open flow and the one who may send to it.
@@ -146,6 +166,11 @@ impl Rig {
     pub(crate) async fn event(&mut self) -> Event {
         tokio::time::timeout(DEADLINE, self.events.next()).await.unwrap().unwrap()
     }
+}
+
+/// A directory on tmpfs.
+fn memory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap()
 }
 
 fn received(stats: &MediaStats) -> u64 {

@@ -50,7 +50,7 @@ async fn a_damaged_spool_is_left_as_it_is() {
     let id = flow_id(1, Direction::Caller);
     let sender = rig.flow(id).await;
     rig.send_all(&sender, &packets(1, 0..10)).await;
-    let path = rig.spool_path(id);
+    let path = rig.live_path(id).unwrap();
     let mut bytes = Vec::new();
     let (rig, resumed) = rig.dies(small(), &sockets, &[id], || {
         bytes = std::fs::read(&path).unwrap();
@@ -58,5 +58,5 @@ async fn a_damaged_spool_is_left_as_it_is() {
         std::fs::write(&path, &bytes).unwrap();
     });
     assert!(resumed.is_empty());
-    assert_eq!(std::fs::read(rig.spool_path(id)).unwrap(), bytes);
+    assert_eq!(std::fs::read(rig.live_path(id).unwrap()).unwrap(), bytes);
 }
