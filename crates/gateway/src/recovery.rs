@@ -34,7 +34,11 @@ impl Left {
                 Ok(dir) => {
                     let next = left.next_part.entry(dir.session()).or_default();
                     *next = (*next).max(dir.part() + 1);
-                    left.parts.push(dir);
+                    if !dir.is_stillborn() {
+                        left.parts.push(dir);
+                    } else if let Err(error) = dir.discard() {
+                        tracing::error!(session.id = %dir.session(), %error, "a part that was never begun is left alone");
+                    }
                 }
                 Err(error) => tracing::error!(%error, "a part of the spool is left alone"),
             }

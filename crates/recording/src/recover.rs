@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use aimg_core::{SessionId, TenantId};
+use aimg_core::{Direction, SessionId, TenantId};
+use aimg_spool::HEADER_BYTES;
 
 use crate::{Error, PartDir};
 
@@ -93,6 +94,16 @@ impl<Id: FromStr> Level<Id> {
 }
 
 impl PartDir {
+    /// Whether a process died while it made the part: there is no manifest, and no spool has room for a packet.
+    pub fn is_stillborn(&self) -> bool {
+        let holds_none = |spool: PathBuf| match fs::metadata(spool) {
+            Ok(file) => file.len() <= HEADER_BYTES as u64,
+            Err(e) => e.kind() == io::ErrorKind::NotFound,
+        };
+        let no_manifest = matches!(self.manifest_path().try_exists(), Ok(false));
+        no_manifest && Direction::BOTH.into_iter().all(|direction| holds_none(self.spool_path(direction)))
+    }
+
     /// Removes the part with its spools. Only for a part whose recording the database knows: there is no way back.
     ///
     /// It disappears at once; a crash in the middle leaves nothing that could be taken for a part.
@@ -160,6 +171,22 @@ mod tests {
         assert_eq!(found(root.path()), [parts[1].path().to_str().unwrap()]);
         parts[1].discard().unwrap();
         assert!(found(root.path()).is_empty() && !parts[1].session_path().exists());
+    }
+
+    #[test]
+    fn a_part_is_stillborn_until_it_has_a_manifest_or_room_for_a_packet() {
+        let root = tempfile::tempdir().unwrap();
+        let part = part(root.path(), 1, 1, 0);
+        part.create().unwrap();
+        assert!(part.is_stillborn(), "nothing but the directory");
+        let spool = part.spool_path(Direction::Callee);
+        for (bytes, stillborn) in [(0, true), (HEADER_BYTES, true), (HEADER_BYTES + 1, false)] {
+            fs::write(&spool, vec![0; bytes]).unwrap();
+            assert_eq!(part.is_stillborn(), stillborn, "{bytes} bytes");
+        }
+        fs::remove_file(&spool).unwrap();
+        fs::write(part.manifest_path(), b"{}").unwrap();
+        assert!(!part.is_stillborn());
     }
 
     #[test]

@@ -3,9 +3,11 @@
 //! It holds the media plane's sockets, so that packets wait in the kernel while a worker is replaced, and nothing else:
 //! what it does not do cannot kill it.
 
+use std::io::Read;
 use std::net::UdpSocket;
-use std::os::fd::AsRawFd;
-use std::process::{ExitStatus, Stdio};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use aimg_media::Clock;
@@ -39,27 +41,71 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     // Read once for all workers: a call that outlives one must not have its times torn where the system's was set.
     let clock = Clock::anchored();
     let mut signals = Signals::new()?;
-    let (mut takeover, mut short_lives) = (false, 0);
+    let mut past = Past::default();
     loop {
         let born = Instant::now();
-        let mut worker = start(&sockets, clock, takeover)?;
-        // Open as long as this process lives, or the worker ends itself; waiting for the worker would close it.
-        let _alive = worker.stdin.take();
-        let (status, asked) = attend(&mut worker, &mut signals).await?;
+        let mut worker = Worker::start(&sockets, clock, past.may_take_over())?;
+        let (status, asked) = attend(&mut worker.process, &mut signals).await?;
+        let end = End { status, was_up: worker.was_up(), lived: born.elapsed() };
         match asked {
             Asked::Stop => return ended(status),
-            Asked::Nothing if is_deliberate(status) => return ended(status),
+            Asked::Nothing if past.gives_up_after(&end) => return ended(status),
             Asked::Replace => {}
             Asked::Nothing => eprintln!("aimg: the worker ended ({status}); another one takes over"),
         }
-        short_lives = if born.elapsed() < SHORT_LIFE && asked == Asked::Nothing { short_lives + 1 } else { 0 };
-        takeover = short_lives < SHORT_LIVES_MAX;
-        if short_lives > 1 {
-            let pause = (PAUSE * 2u32.saturating_pow(short_lives)).min(PAUSE_MAX);
-            if let Ok((_, Asked::Stop)) = tokio::time::timeout(pause, signals.next()).await {
-                return Ok(());
-            }
+        past.add(&end, asked);
+        if let Some(pause) = past.pause()
+            && let Ok((_, Asked::Stop)) = tokio::time::timeout(pause, signals.next()).await
+        {
+            return Ok(());
         }
+    }
+}
+
+/// How a worker ended.
+#[derive(Debug)]
+struct End {
+    status: ExitStatus,
+    /// It had begun to follow PBXs.
+    was_up: bool,
+    lived: Duration,
+}
+
+/// What became of the workers so far.
+#[derive(Debug, Default)]
+struct Past {
+    /// There was one that had begun to follow PBXs: calls may be waiting for the next.
+    was_up: bool,
+    /// Deaths in a row, each soon after the start.
+    short_lives: u32,
+    /// Workers in a row that lived no longer, or could not start.
+    failures: u32,
+}
+
+impl Past {
+    fn may_take_over(&self) -> bool {
+        self.was_up && self.short_lives < SHORT_LIVES_MAX
+    }
+
+    /// Whether a worker's end is this process's too: it has decided so and said why. One that could not even start, after
+    /// another one was up, has no say in that: a locked database or a mistake in the settings passes, calls go on.
+    fn gives_up_after(&self, end: &End) -> bool {
+        is_deliberate(end.status) && (end.was_up || !self.was_up)
+    }
+
+    fn add(&mut self, end: &End, asked: Asked) {
+        let short = end.lived < SHORT_LIFE && asked == Asked::Nothing;
+        self.was_up |= end.was_up;
+        self.failures = if short || !end.was_up { self.failures + 1 } else { 0 };
+        self.short_lives = match short {
+            true => self.short_lives + u32::from(!is_deliberate(end.status)),
+            false => 0,
+        };
+    }
+
+    /// How long the next worker is waited with.
+    fn pause(&self) -> Option<Duration> {
+        (self.failures > 1).then(|| (PAUSE * 2u32.saturating_pow(self.failures)).min(PAUSE_MAX))
     }
 }
 
@@ -95,17 +141,33 @@ async fn bind(settings: &Settings) -> anyhow::Result<Vec<UdpSocket>> {
     Ok(sockets)
 }
 
-/// Starts a worker: this very command, with the sockets. What the program is on the disk is what runs.
-fn start(sockets: &[UdpSocket], clock: Clock, takeover: bool) -> anyhow::Result<Child> {
-    let program = std::env::current_exe().context("the path of aimg itself is not known")?;
-    let fds = sockets.iter().map(|s| s.as_raw_fd().to_string()).collect::<Vec<_>>().join(",");
-    let mut command = Command::new(program);
-    command.args(std::env::args_os().skip(1)).arg("--worker").arg(fds);
-    command.arg("--clock").arg(clock.ahead_us().to_string()).stdin(Stdio::piped());
-    if takeover {
-        command.arg("--takeover");
+/// A worker, and the other end of its standard input. That is open as long as this process lives, or the worker ends itself.
+#[derive(Debug)]
+struct Worker {
+    process: Child,
+    line: UnixStream,
+}
+
+impl Worker {
+    /// Starts this very command, with the sockets. What the program is on the disk is what runs.
+    fn start(sockets: &[UdpSocket], clock: Clock, takeover: bool) -> anyhow::Result<Self> {
+        let program = std::env::current_exe().context("the path of aimg itself is not known")?;
+        let fds = sockets.iter().map(|s| s.as_raw_fd().to_string()).collect::<Vec<_>>().join(",");
+        let (line, theirs) = UnixStream::pair().context("there is no line to the worker")?;
+        line.set_nonblocking(true).context("the line to the worker cannot be read")?;
+        let mut command = Command::new(program);
+        command.args(std::env::args_os().skip(1)).arg("--worker").arg(fds);
+        command.arg("--clock").arg(clock.ahead_us().to_string()).stdin(OwnedFd::from(theirs));
+        if takeover {
+            command.arg("--takeover");
+        }
+        Ok(Self { process: command.spawn().context("the worker cannot be started")?, line })
     }
-    command.spawn().context("the worker cannot be started")
+
+    /// Whether it has said that it follows PBXs.
+    fn was_up(&mut self) -> bool {
+        self.line.read(&mut [0]).is_ok_and(|bytes| bytes > 0)
+    }
 }
 
 /// What the worker was told before it ended.
@@ -168,5 +230,70 @@ impl Signals {
             _ = self.interrupt.recv() => (Signal::TERM, Asked::Stop),
             _ = self.hangup.recv() => (Signal::HUP, Asked::Replace),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    const KILLED: i32 = 9;
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(50);
+
+    fn killed(was_up: bool, lived: Duration) -> End {
+        End { status: ExitStatus::from_raw(KILLED), was_up, lived }
+    }
+
+    fn decided(code: u8, was_up: bool) -> End {
+        End { status: ExitStatus::from_raw(i32::from(code) << 8), was_up, lived: SHORT }
+    }
+
+    fn after(ends: &[End]) -> Past {
+        let mut past = Past::default();
+        for end in ends {
+            assert!(!past.gives_up_after(end), "{end:?} after {past:?}");
+            past.add(end, Asked::Nothing);
+        }
+        past
+    }
+
+    #[test]
+    fn a_worker_decides_for_all_unless_it_only_could_not_follow_another() {
+        let (try_again, unavailable) = (75, 69);
+        for (past, end, gives_up) in [
+            (after(&[]), decided(try_again, false), true),
+            (after(&[]), killed(false, SHORT), false),
+            (after(&[killed(false, SHORT)]), decided(try_again, false), true),
+            (after(&[killed(true, LONG)]), decided(try_again, false), false),
+            (after(&[killed(true, LONG), decided(try_again, false)]), decided(exit::USAGE, false), false),
+            (after(&[killed(true, LONG)]), decided(unavailable, true), true),
+            (after(&[]), decided(0, true), true),
+            (after(&[killed(true, LONG)]), decided(exit::DEFECT, false), false),
+        ] {
+            assert_eq!(past.gives_up_after(&end), gives_up, "{end:?} after {past:?}");
+        }
+    }
+
+    #[test]
+    fn captures_are_taken_over_until_what_kills_may_be_in_them() {
+        let short_lives = |n| (0..n).map(|_| killed(true, SHORT)).collect::<Vec<_>>();
+        assert!(!after(&[killed(false, SHORT)]).may_take_over(), "nobody was up");
+        assert!(after(&short_lives(SHORT_LIVES_MAX - 1)).may_take_over());
+        assert!(!after(&short_lives(SHORT_LIVES_MAX)).may_take_over());
+        let mut locked = short_lives(1);
+        locked.extend((0..20).map(|_| decided(75, false)));
+        assert!(after(&locked).may_take_over(), "a start that was refused has killed nobody");
+    }
+
+    #[test]
+    fn the_pause_grows_to_its_bound_and_ends_with_a_long_life() {
+        let pauses: Vec<_> =
+            (1..9).map(|n| after(&(0..n).map(|_| killed(true, SHORT)).collect::<Vec<_>>()).pause()).collect();
+        let ms = [0, 400, 800, 1600, 3200, 5000, 5000, 5000];
+        assert_eq!(pauses, ms.map(|ms| (ms > 0).then(|| Duration::from_millis(ms))));
+        assert_eq!(after(&[killed(true, SHORT), killed(true, SHORT), killed(true, LONG)]).pause(), None);
     }
 }

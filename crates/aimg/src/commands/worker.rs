@@ -70,10 +70,17 @@ pub(crate) async fn run(
             format!("aimg is running: node {}, audio on {audio}, database {}", r.node, r.database)
         })?;
     }
-    if gateway.run(stop_signal()?).await? == Stop::HandOver {
+    let stop = stop_signal()?;
+    tell_parent_that_it_is_up();
+    if gateway.run(stop).await? == Stop::HandOver {
         std::process::exit(0);
     }
     Ok(())
+}
+
+/// Any byte says so. A parent that is gone does not need to know.
+fn tell_parent_that_it_is_up() {
+    let _ = rustix::io::write(std::io::stdin(), b"u");
 }
 
 /// The parent holds the other end of standard input and never writes to it. When it is gone, nobody watches over this

@@ -34,6 +34,7 @@ fn what_it_sent_is_recorded(version: Version, end: End) {
     bench.wait_until_captured(CALLS.into());
 
     let before = usize::from(CALLS);
+    let links = gateway.links_made();
     match end {
         End::Stopped => stop(&mut bench.asterisk),
         End::Killed => bench.asterisk.kill(),
@@ -44,7 +45,7 @@ fn what_it_sent_is_recorded(version: Version, end: End) {
     // Their phones heard of it, or never will.
     drop((first_callers, first_callee));
     bench.asterisk.restart().unwrap();
-    gateway.wait_until_linked(2);
+    gateway.wait_until_linked(links, 1);
     let first_calls = bench.home.finished_calls(before);
     assert_eq!(bench.home.spool_files(), [""; 0]);
 

@@ -62,21 +62,32 @@ impl Gateway {
     #[track_caller]
     pub(crate) fn kill9_worker(&self, pbxs: usize) {
         let before = self.links_made();
-        signal(self.worker(), "KILL");
-        self.wait_until_linked(before + pbxs);
+        self.kill9_worker_alone();
+        self.wait_until_linked(before, pbxs);
     }
 
-    /// How often it was linked to a PBX, by AMI and by ARI.
-    pub(crate) fn links_made(&self) -> usize {
+    /// How often it was linked so far, by AMI and by ARI.
+    pub(crate) fn links_made(&self) -> [usize; 2] {
         let log = self.log();
-        ["AMI is up", "ARI is up"].map(|up| log.matches(up).count()).into_iter().min().unwrap_or(0)
+        ["AMI is up", "ARI is up"].map(|up| log.matches(up).count())
     }
 
-    /// Waits until it was linked so often, by AMI and by ARI.
+    /// Waits until it was linked so often since then.
     #[track_caller]
-    pub(crate) fn wait_until_linked(&self, times: usize) {
-        eventually(&format!("it is linked for the {times}th time"), || {
-            if self.links_made() >= times { Ok(()) } else { Err(self.log()) }
+    pub(crate) fn wait_until_linked(&self, since: [usize; 2], times: usize) {
+        eventually("it is linked", || {
+            let linked = self.links_made().iter().zip(since).all(|(now, then)| *now >= then + times);
+            if linked { Ok(()) } else { Err(self.log()) }
+        });
+    }
+
+    /// Kills the worker with SIGKILL and returns when it is gone.
+    #[track_caller]
+    pub(crate) fn kill9_worker_alone(&self) {
+        let worker = self.worker();
+        signal(worker, "KILL");
+        eventually("the worker is gone", || {
+            if self.worker_if_any() == Some(worker) { Err("it is there") } else { Ok(()) }
         });
     }
 
@@ -91,14 +102,25 @@ impl Gateway {
     /// The process that does the work; its parent is the one that was started.
     #[track_caller]
     fn worker(&self) -> u32 {
-        let parent = self.child.id();
-        eventually("there is a worker", || {
-            // Any of the parent's threads may have started it.
-            let tasks = std::fs::read_dir(format!("/proc/{parent}/task")).map_err(|e| e.to_string())?;
-            let children = tasks.flatten().filter_map(|t| std::fs::read_to_string(t.path().join("children")).ok());
-            let pids = children.collect::<String>();
-            pids.split_whitespace().next().and_then(|pid| pid.parse().ok()).ok_or("nobody".to_owned())
-        })
+        eventually("there is a worker", || self.worker_if_any().ok_or("nobody"))
+    }
+
+    fn worker_if_any(&self) -> Option<u32> {
+        // Any of the parent's threads may have started it.
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).ok()?;
+        let children = tasks.flatten().filter_map(|t| std::fs::read_to_string(t.path().join("children")).ok());
+        children.collect::<String>().split_whitespace().next()?.parse().ok()
+    }
+
+    /// Kills it and its worker, if it has one, with SIGKILL.
+    pub(crate) fn kill9_with_worker(mut self) {
+        let worker = self.worker_if_any();
+        self.child.kill().unwrap();
+        if let Some(worker) = worker {
+            // It may have died of its parent's death.
+            let _ = Command::new("kill").args(["-KILL", &worker.to_string()]).stderr(Stdio::null()).status();
+        }
+        self.child.wait().unwrap();
     }
 
     /// Kills it with SIGKILL and returns when it is gone.

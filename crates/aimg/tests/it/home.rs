@@ -88,6 +88,11 @@ impl Home {
         Self { dir, memory, runs: AtomicUsize::new(0) }
     }
 
+    /// Writes its configuration file.
+    pub(crate) fn write_settings(&self, toml: &str) {
+        fs::write(self.dir.path().join("aimg.toml"), toml).unwrap();
+    }
+
     /// Adds a tenant, and a PBX of it with right credentials.
     pub(crate) fn add_pbx(&self, access: &Access, tap: TapMode) {
         self.add_pbx_with(access, tap, &access.secret, &access.secret);

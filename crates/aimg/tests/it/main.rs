@@ -21,6 +21,7 @@ mod bad_input;
 mod doctor;
 mod frozen;
 mod killed;
+mod killed_often;
 mod many_calls;
 mod packets_lost;
 mod postgres;

@@ -1,4 +1,5 @@
 //! The worker is killed, again and again, and once replaced by an upgrade, in the middle of 200 flows: nothing is missing.
+//! Nor when its successor cannot start for a while.
 
 use std::time::Duration;
 
@@ -50,5 +51,26 @@ fn no_packet_is_lost_when_the_worker_dies() {
     }
     bench.wait_until_asterisk_is_empty();
     assert_eq!(bench.home.spool_files(), [""; 0]);
+    assert_eq!(gateway.terminate().code, Some(0));
+}
+
+#[test]
+fn a_successor_that_cannot_start_is_tried_again() {
+    let bench = Bench::new(Version::V22, TapMode::Hook);
+    let gateway = bench.home.serve_linked();
+    let mut callee = callee(1);
+    let mut caller = bench.caller(Context::TapHook, &callee).talks_for(Duration::from_secs(6)).start().unwrap();
+    bench.wait_until_captured(1);
+    bench.home.write_settings("debug = \"a mistake\"");
+    let links = gateway.links_made();
+    gateway.kill9_worker_alone();
+    gateway.wait_for_log("the worker ended (exit status: 64)");
+    bench.home.write_settings("");
+    gateway.wait_until_linked(links, 1);
+    [&mut caller, &mut callee].into_iter().for_each(all_went_well);
+    let call = bench.home.finished_call();
+    let [recording] = call.recordings.as_slice() else { panic!("one recording: {call:?}") };
+    assert!(recording.complete, "{:?}", recording.certificate.reasons);
+    bench.wait_until_asterisk_is_empty();
     assert_eq!(gateway.terminate().code, Some(0));
 }
