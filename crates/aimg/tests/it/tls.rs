@@ -122,8 +122,9 @@ fn calls_are_captured_over_tls_and_strangers_refused() {
     let gateway = home.serve_linked();
     bench.captures_a_call(1);
     // The running gateway links anew, by the row as it is then.
+    let links = gateway.links_made();
     bench.set(&["--ami-fingerprint", &fingerprint, "--ari-fingerprint", &fingerprint]);
-    gateway.wait_until_linked(2);
+    gateway.wait_until_linked(links, 1);
     bench.captures_a_call(2);
     gateway.terminate_without_complaint();
     let shown = home.run(home.aimg(&["pbx", "show", "office", "--json"])).succeeded().stdout;
