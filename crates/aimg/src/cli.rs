@@ -47,6 +47,18 @@ pub(crate) enum Command {
     /// A small parent holds the sockets and watches over the worker: one that dies is replaced, and its captures go on
     /// without a gap. SIGHUP replaces the worker by the program as it is on the disk: an upgrade in the middle of calls.
     Serve(Serve),
+    /// Run AMI alone: see every call and keep its session, print what happens, capture nothing
+    ///
+    /// One line an event, with --json one object a line. Runs where no `serve` or `ari-handler` runs on the same data directory:
+    /// `serve` is all parts in one process.
+    #[command(name = "ami-handler")]
+    AmiHandler(OfTenants),
+    /// Run ARI and the media plane alone: calls that pass Stasis(<app>,tap) are captured and let go, no other call is seen
+    ///
+    /// Sessions are made from ARI's events: the channel in the hook, its answer and its end. Everything else is as with `serve`,
+    /// which is all parts in one process.
+    #[command(name = "ari-handler")]
+    AriHandler(Serve),
     /// Show every setting with its origin, and whether the gateway could run with them
     Check,
     /// Tell whether calls will be captured: this machine, every PBX, and real packets from each to here
@@ -74,7 +86,16 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct OfTenants {
+    /// Only PBXs of these tenants, by name or id; may be repeated [default: all]
+    #[arg(long = "tenant", value_name = "TENANT", num_args = 1.., alias = "tenantId")]
+    pub(crate) tenants: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) of: OfTenants,
     /// Do the work on these sockets, which a parent holds: file descriptors between commas
     #[arg(long, hide = true, value_delimiter = ',', value_name = "FD")]
     pub(crate) worker: Vec<i32>,

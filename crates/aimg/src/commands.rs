@@ -1,5 +1,6 @@
 //! What each command does. Here is what they share: settings in, an open store out.
 
+mod ami_handler;
 mod calls;
 mod check;
 mod doctor;
@@ -11,11 +12,13 @@ mod session;
 mod tenant;
 mod worker;
 
+use aimg_core::{TenantId, TenantScope};
+use aimg_gateway::Parts;
 use aimg_store::{Place, Store};
 
 pub(crate) use serve::WorkerEnded;
 
-use crate::cli::{Cli, Command, Serve};
+use crate::cli::{Cli, Command, OfTenants};
 use crate::output::Output;
 use crate::settings::{Places, Settings};
 
@@ -24,10 +27,12 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
     let settings = Settings::load(&Places::usual(cli.config), std::env::vars_os())?;
     let output = Output { json: cli.json };
     match cli.command {
-        Command::Serve(Serve { worker, clock, takeover }) if !worker.is_empty() => {
-            worker::run(settings, output, &worker, clock, takeover).await
+        Command::Serve(serve) if !serve.worker.is_empty() => worker::run(settings, output, Parts::All, serve).await,
+        Command::AriHandler(serve) if !serve.worker.is_empty() => {
+            worker::run(settings, output, Parts::AriAlone, serve).await
         }
-        Command::Serve(_) => serve::run(&settings).await,
+        Command::Serve(_) | Command::AriHandler(_) => serve::run(&settings).await,
+        Command::AmiHandler(of) => ami_handler::run(&settings, output, &of).await,
         Command::Check => check::run(&settings, output).await,
         Command::Doctor { pbx } => doctor::run(&settings, output, pbx).await,
         Command::Migrate { status } => migrate::run(&settings, output, status).await,
@@ -54,4 +59,17 @@ fn store_config(settings: &Settings) -> aimg_store::Config {
         Place::Sqlite(path) => aimg_store::Config::sqlite(path),
         Place::Postgres(place) => aimg_store::Config::postgres(place.clone()),
     }
+}
+
+/// The tenants that are named, by name or id; nothing when none is.
+async fn named_tenants(store: &Store, of: &OfTenants) -> anyhow::Result<Option<Vec<TenantId>>> {
+    let mut named = Vec::new();
+    for name in &of.tenants {
+        let tenant = match name.parse() {
+            Ok(id) => store.tenant(TenantScope::Operator, id).await?,
+            Err(_) => store.tenant_by_name(TenantScope::Operator, name).await?,
+        };
+        named.push(tenant.id);
+    }
+    Ok((!named.is_empty()).then_some(named))
 }

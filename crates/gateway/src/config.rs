@@ -4,13 +4,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aimg_core::NodeId;
+use aimg_core::{NodeId, TenantId};
 
 /// The settings of one node.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// This node: part of every id that it creates in Asterisk. Two nodes on one PBX must not share it.
     pub node: NodeId,
+    /// Which parts it runs.
+    pub parts: Parts,
+    /// The tenants whose PBXs are followed; nothing for all of them.
+    pub tenants: Option<Vec<TenantId>>,
     /// Where calls are captured to while they run.
     pub spool_dir: PathBuf,
     /// Where finished recordings are.
@@ -32,6 +36,16 @@ pub struct Config {
     pub pbxs_every: Duration,
     /// How long a stop waits for captures to be taken down and recordings to be finished.
     pub drain_timeout: Duration,
+}
+
+/// What a gateway does of all that there is to do. AMI alone is [`crate::Watch`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Parts {
+    /// AMI sees every call, ARI captures them.
+    #[default]
+    All,
+    /// ARI and the media plane: calls that pass the hook are captured, controlled and let go. No other call is seen.
+    AriAlone,
 }
 
 /// A port for PBXs that open ARI's event stream to us.

@@ -1,15 +1,14 @@
 //! The gateway as a whole: starts everything in the right order, follows the list of PBXs, stops everything.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aimg_core::{AriLink, PbxId, TenantId, TenantScope, Timestamp};
+use aimg_core::{AriLink, TapMode, TenantScope};
 use aimg_media::{Clock, Inheritance, Media};
 use aimg_recording::SpoolLock;
-use aimg_session::{CaptureRule, Switchboard};
+use aimg_session::Switchboard;
 use aimg_store::{Pbx, PbxSecrets, Store};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -19,27 +18,19 @@ use crate::capture::{Captures, Studio};
 use crate::disk::Disks;
 use crate::inbox::{Inbox, Routes};
 use crate::journal::Journal;
-use crate::link::{Link, LinkReport, LinkState};
+use crate::link::{Link, LinkReport};
+use crate::links::{Links, Running, Wanted, id_seed};
 use crate::recovery::Left;
-use crate::{AriListen, Config, Error, ami_config, ari_config, ari_entrance};
+use crate::{AriListen, Config, Error, Parts, ami_config, ari_config, ari_entrance};
 
 /// Recordings that are finished at once.
 const FINISHING_MAX: usize = 2;
 
 /// How often the links' reports are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// How long the spool of a process that was killed may take to be free.
 const SPOOL_PATIENCE: Duration = Duration::from_secs(1);
-
-/// A running link.
-struct Running {
-    /// When the row was last changed that it was made from.
-    row_of: Timestamp,
-    stop: watch::Sender<bool>,
-    report: watch::Receiver<LinkReport>,
-    task: JoinHandle<()>,
-}
 
 /// The sockets of the media plane, held by a process that outlives this one.
 #[derive(Debug)]
@@ -67,9 +58,7 @@ pub struct Gateway {
     store: Store,
     studio: Studio,
     left: Left,
-    links: HashMap<PbxId, Running>,
-    /// PBXs whose rows cannot be used, and when those were last changed.
-    unusable: HashMap<PbxId, Timestamp>,
+    links: Links,
     ari_listener: Option<aimg_ari::Listener>,
     id_seed: u64,
     writer: JoinHandle<()>,
@@ -113,18 +102,7 @@ impl Gateway {
             Some(listen) => Some(listen_for_pbxs(listen).await?),
             None => None,
         };
-        Ok(Self {
-            config,
-            store,
-            studio,
-            left,
-            links: HashMap::new(),
-            unusable: HashMap::new(),
-            ari_listener,
-            id_seed,
-            writer,
-            _lock: lock,
-        })
+        Ok(Self { config, store, studio, left, links: Links::default(), ari_listener, id_seed, writer, _lock: lock })
     }
 
     /// The addresses that Asterisk sends audio to, one a shard.
@@ -162,7 +140,7 @@ impl Gateway {
                 }
                 _ = look.tick() => {}
             }
-            if let Some(error) = self.hopeless() {
+            if let Some(error) = self.links.hopeless() {
                 break Err(error);
             }
         };
@@ -173,7 +151,7 @@ impl Gateway {
             std::mem::forget(self);
             return Ok(Stop::HandOver);
         }
-        self.drain().await;
+        self.links.stop().await;
         // What still waits for the disk is left to the next run.
         backlog.abort();
         let _ = backlog.await;
@@ -200,54 +178,33 @@ impl Gateway {
 
     /// Starts links to PBXs that were added or enabled, and stops those of the others.
     async fn follow_pbxs(&mut self) -> Result<(), Error> {
-        let tenants = self.store.tenants(TenantScope::Operator).await?;
-        let rules: HashMap<TenantId, &serde_json::Value> =
-            tenants.iter().filter(|t| t.enabled).map(|t| (t.id, &t.capture_rule)).collect();
-        let pbxs = self.store.pbxs(TenantScope::Operator).await?;
-        let wanted: HashMap<PbxId, Pbx> =
-            pbxs.into_iter().filter(|p| p.enabled && rules.contains_key(&p.tenant)).map(|p| (p.id, p)).collect();
-        // One whose row was changed is linked anew, the next time: its end takes a moment.
-        let stays = |id: &PbxId, link: &Running| wanted.get(id).is_some_and(|pbx| pbx.changed_at == link.row_of);
-        let gone: Vec<PbxId> = self.links.iter().filter(|(id, link)| !stays(id, link)).map(|(id, _)| *id).collect();
-        for id in &gone {
-            if let Some(link) = self.links.remove(id) {
-                link.stop.send_replace(true);
-                let _ = link.task.await;
-            }
-        }
-        for (id, pbx) in wanted {
-            let Some(rule) = rules.get(&pbx.tenant) else { continue };
-            if self.links.contains_key(&id) || gone.contains(&id) || self.unusable.get(&id) == Some(&pbx.changed_at) {
-                continue;
-            }
-            // One PBX whose row is damaged must not keep the others from being followed.
-            let (name, changed_at) = (pbx.name.clone(), pbx.changed_at);
-            match self.link(pbx, rule).await {
-                Ok(link) => drop(self.links.insert(id, link)),
-                Err(error) => {
-                    self.unusable.insert(id, changed_at);
-                    tracing::error!(pbx.id = %id, pbx = name, %error, "this PBX cannot be followed until it is changed");
-                }
-            }
+        for wanted in self.links.follow(&self.store, self.config.tenants.as_deref()).await? {
+            let link = self.link(&wanted).await;
+            self.links.add(&wanted.pbx, link);
         }
         Ok(())
     }
 
-    async fn link(&mut self, pbx: Pbx, rule: &serde_json::Value) -> Result<Running, Error> {
-        let rule = read_rule(pbx.tenant, rule)?;
+    async fn link(&mut self, wanted: &Wanted) -> Result<Running, Error> {
+        let (rule, pbx) = (wanted.rule()?, wanted.pbx.clone());
         let secrets = self.store.pbx_secrets(TenantScope::Tenant(pbx.tenant), pbx.id).await?;
         let ari_config = ari_config(&pbx, &secrets).map_err(aimg_ari::Error::from)?;
+        let ari_alone = self.config.parts == Parts::AriAlone;
+        if ari_alone && pbx.tap_mode == TapMode::Ami {
+            tracing::warn!(pbx.id = %pbx.id, pbx = pbx.name, "this PBX is tapped by ami, and there is no AMI here: calls are seen \
+                that pass Stasis({},tap), and no others", pbx.ari_app);
+        }
         let mut board = Switchboard::new(aimg_session::Config {
             node: self.config.node.clone(),
             tenant: pbx.tenant,
             pbx: pbx.id,
-            tap_mode: pbx.tap_mode,
+            // Nobody tells of a Newchannel without AMI.
+            tap_mode: if ari_alone { TapMode::Hook } else { pbx.tap_mode },
             rule,
             inbound_contexts: pbx.inbound_contexts.clone(),
             hook_timeout: self.config.hook_timeout,
             taps_max: self.config.taps_max,
-            // Different for each link, so that two of them never mint one id.
-            id_seed: self.id_seed ^ u64::from_le_bytes(pbx.id.as_uuid().as_bytes()[8..].try_into().unwrap_or_default()),
+            id_seed: id_seed(self.id_seed, pbx.id),
         });
         let (known, running) = self.left.calls(&self.store, &self.config.node, pbx.id).await?;
         board.handle(self.studio.clock.now(), aimg_session::Input::Known(known));
@@ -260,7 +217,7 @@ impl Gateway {
         let link = Link {
             board,
             ari: self.ari_client(&pbx, &secrets, &ari_config)?,
-            ami: aimg_ami::Client::start(ami_config(&pbx, &secrets)),
+            ami: (!ari_alone).then(|| aimg_ami::Client::start(ami_config(&pbx, &secrets))),
             ari_config,
             media: self.studio.media.clone(),
             captures,
@@ -290,34 +247,6 @@ impl Gateway {
             "Asterisk is expected to open ARI's event stream");
         Ok(client)
     }
-
-    /// The error of a gateway whose links can all not work until a person does something.
-    fn hopeless(&self) -> Option<Error> {
-        let reports: Vec<LinkReport> = self.links.values().map(|l| l.report.borrow().clone()).collect();
-        let hopeless: Vec<(&str, &LinkState)> =
-            reports.iter().filter_map(|r| Some((r.pbx.as_str(), r.hopeless()?))).collect();
-        if hopeless.is_empty() || hopeless.len() < reports.len() {
-            return None;
-        }
-        let any_refused = hopeless.iter().any(|(_, s)| matches!(s, LinkState::Refused(_)));
-        let reason = |(pbx, state): &(&str, &LinkState)| match state {
-            LinkState::Refused(why) | LinkState::Lacking(why) | LinkState::Replaced(why) | LinkState::Down(why) => {
-                format!("{pbx}: {why}")
-            }
-            LinkState::Connecting | LinkState::Up => (*pbx).to_owned(),
-        };
-        let reasons = hopeless.iter().map(reason).collect::<Vec<_>>().join("; ");
-        Some(if any_refused { Error::Refused { reasons } } else { Error::Unusable { reasons } })
-    }
-
-    async fn drain(&mut self) {
-        for link in self.links.values() {
-            link.stop.send_replace(true);
-        }
-        for (_, link) in self.links.drain() {
-            let _ = link.task.await;
-        }
-    }
 }
 
 async fn listen_for_pbxs(listen: &AriListen) -> Result<aimg_ari::Listener, Error> {
@@ -345,7 +274,7 @@ fn give_back(live_dir: &Path) {
 }
 
 /// Takes the spool directory for this process. One that was killed a moment ago may not have let go of it yet.
-async fn take_spool(spool_dir: &Path) -> Result<SpoolLock, Error> {
+pub(crate) async fn take_spool(spool_dir: &Path) -> Result<SpoolLock, Error> {
     let until = Instant::now() + SPOOL_PATIENCE;
     loop {
         match SpoolLock::acquire(spool_dir) {
@@ -355,9 +284,4 @@ async fn take_spool(spool_dir: &Path) -> Result<SpoolLock, Error> {
             taken => return Ok(taken?),
         }
     }
-}
-
-fn read_rule(tenant: TenantId, rule: &serde_json::Value) -> Result<CaptureRule, Error> {
-    let text = rule.as_str().unwrap_or_default();
-    text.parse().map_err(|e: aimg_session::RuleError| Error::Rule { tenant, reason: e.to_string() })
 }

@@ -7,6 +7,8 @@
 //! What it leaves to others: deciding (`session`), receiving audio (`media`), making recordings (`recording`), the
 //! protocols (`ami`, `ari`).
 
+mod ami_side;
+mod ari_alone;
 mod asterisk;
 mod backlog;
 mod capture;
@@ -20,12 +22,15 @@ mod gateway;
 mod inbox;
 mod journal;
 mod link;
+mod links;
 mod pbx_config;
 mod recovery;
 mod translate;
+mod watch;
 
-pub use config::{AriListen, Config};
+pub use config::{AriListen, Config, Parts};
 pub use disk::{DiskReport, DiskRoom, Disks};
 pub use error::Error;
 pub use gateway::{Gateway, Sockets, Stop};
 pub use pbx_config::{ami_config, ari_config, ari_entrance};
+pub use watch::{SEEN_MAX, Seen, Watch, WatchConfig};

@@ -8,6 +8,8 @@ use aimg_store::{Change, Pbx};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use crate::ami_side::AmiSide;
+use crate::ari_alone;
 use crate::asterisk::Asterisk;
 use crate::capture::Captures;
 use crate::inbox::Inbox;
@@ -56,7 +58,8 @@ impl LinkReport {
 pub(crate) struct Link {
     pub(crate) pbx: Pbx,
     pub(crate) board: Switchboard,
-    pub(crate) ami: (aimg_ami::Client, aimg_ami::Events),
+    /// Nothing where ARI stands in for it; see [`ari_alone`].
+    pub(crate) ami: Option<(aimg_ami::Client, aimg_ami::Events)>,
     pub(crate) ari: (aimg_ari::Client, aimg_ari::Events),
     pub(crate) ari_config: aimg_ari::Config,
     pub(crate) media: Media,
@@ -79,14 +82,15 @@ struct Desk {
     journal: Journal,
     clock: Clock,
     report: watch::Sender<LinkReport>,
-    /// Asterisk's start, as it was told when AMI was last up.
-    asterisk_started: Option<String>,
+    ami_side: AmiSide,
+    /// There is no AMI.
+    ari_alone: bool,
 }
 
 impl Link {
     /// Runs until `stop` is true and every capture is taken down, or the drain time is over.
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
-        let (ami_client, mut ami) = self.ami;
+        let mut ami = self.ami;
         let (ari_client, mut ari) = self.ari;
         let (inbox, mut inputs) = self.inbox;
         let (probes, mut probed) = mpsc::channel(1);
@@ -100,13 +104,18 @@ impl Link {
             journal: self.journal,
             clock: self.clock,
             report: self.report,
-            asterisk_started: None,
+            ami_side: AmiSide::default(),
+            ari_alone: ami.is_none(),
         };
         let mut give_up: Option<Instant> = None;
         loop {
             let tick = desk.next_tick();
             tokio::select! {
-                Some(notice) = ami.next() => desk.ami_notice(notice),
+                Some(notice) = next_of(&mut ami) => {
+                    for input in desk.ami_side.inputs(notice, &desk.pbx, &desk.report) {
+                        desk.give(input);
+                    }
+                }
                 Some(notice) = ari.next() => {
                     if matches!(notice, aimg_ari::Notice::Up { .. }) {
                         let (config, probes) = (self.ari_config.clone(), probes.clone());
@@ -130,7 +139,16 @@ impl Link {
                 break;
             }
         }
-        ami_client.close();
+        if let Some((client, _)) = ami {
+            client.close();
+        }
+    }
+}
+
+async fn next_of(ami: &mut Option<(aimg_ami::Client, aimg_ami::Events)>) -> Option<aimg_ami::Notice> {
+    match ami {
+        Some((_, events)) => events.next().await,
+        None => None,
     }
 }
 
@@ -141,48 +159,28 @@ impl Desk {
         Instant::now() + until
     }
 
-    fn ami_notice(&mut self, notice: aimg_ami::Notice) {
-        match notice {
-            aimg_ami::Notice::Up(up) => {
-                let started = up.server.started_at.clone();
-                let restarted = self.asterisk_started.replace(started.clone()).is_some_and(|before| before != started);
-                tracing::info!(pbx.id = %self.pbx.id, pbx = self.pbx.name, asterisk = up.server.asterisk_version,
-                    channels = up.channels.len(), "AMI is up");
-                self.report.send_modify(|r| r.ami = LinkState::Up);
-                self.give(Input::AmiUp { channels: translate::ami_up(&up), restarted });
-            }
-            aimg_ami::Notice::Event { event, .. } => {
-                for input in translate::ami_event(event) {
-                    self.give(input);
-                }
-            }
-            aimg_ami::Notice::Down { error, .. } => {
-                let refused = error.is_refusal();
-                self.down("AMI", error.to_string(), refused, |r| &mut r.ami);
-                self.give(Input::AmiDown);
-            }
-            _ => {}
-        }
-    }
-
     fn ari_notice(&mut self, notice: aimg_ari::Notice) {
         match notice {
             aimg_ari::Notice::Up { channels, bridges } => {
                 tracing::info!(pbx.id = %self.pbx.id, pbx = self.pbx.name, app = self.pbx.ari_app, "ARI is up");
                 self.report.send_modify(|r| r.ari = LinkState::Up);
                 let bridges = bridges.into_iter().map(|b| b.id);
-                for input in translate::ari_up(&self.pbx.ari_app, &channels, bridges) {
-                    self.give(input);
+                let mut inputs = translate::ari_up(&self.pbx.ari_app, &channels, bridges);
+                if self.ari_alone {
+                    inputs = ari_alone::up(inputs, &channels, |channel| self.board.knows(channel));
                 }
+                inputs.into_iter().for_each(|input| self.give_from_ari(input));
             }
             aimg_ari::Notice::Event(event) => {
-                if let Some(input) = translate::ari_event(event.kind) {
-                    self.give(input);
-                }
+                let inputs = match self.ari_alone {
+                    true => ari_alone::event(event.kind),
+                    false => translate::ari_event(event.kind).into_iter().collect(),
+                };
+                inputs.into_iter().for_each(|input| self.give_from_ari(input));
             }
             aimg_ari::Notice::Down { error, .. } => {
                 let refused = matches!(error, aimg_ari::Error::Denied { .. });
-                self.down("ARI", error.to_string(), refused, |r| &mut r.ari);
+                report_down(&self.pbx, &self.report, "ARI", &error.to_string(), refused, |r| &mut r.ari);
                 self.give(Input::AriDown);
             }
             aimg_ari::Notice::Replaced { error } => {
@@ -201,19 +199,16 @@ impl Desk {
         }
     }
 
-    /// Reports a lost connection once for each reason.
-    fn down(&mut self, which: &str, reason: String, refused: bool, side: impl Fn(&mut LinkReport) -> &mut LinkState) {
-        let mut was = LinkState::Connecting;
-        self.report.send_modify(|report| {
-            let side = side(report);
-            was = side.clone();
-            let never_up = matches!(was, LinkState::Connecting | LinkState::Refused(_));
-            *side =
-                if refused && never_up { LinkState::Refused(reason.clone()) } else { LinkState::Down(reason.clone()) };
-        });
-        if !matches!(&was, LinkState::Down(before) | LinkState::Refused(before) if *before == reason) {
-            tracing::warn!(pbx.id = %self.pbx.id, pbx = self.pbx.name, reason, "{which} is down");
+    /// Where ARI is alone, the application has to be told of which channels it shall hear more.
+    fn give_from_ari(&mut self, input: Input) {
+        if self.ari_alone {
+            let (ari, inbox) = (self.asterisk.ari.clone(), self.inbox.clone());
+            let channels = ari_alone::to_be_heard(&input);
+            if !channels.is_empty() {
+                tokio::spawn(ari_alone::hear(ari, inbox, channels));
+            }
         }
+        self.give(input);
     }
 
     fn give(&mut self, input: Input) {
@@ -254,5 +249,26 @@ impl Desk {
                 self.journal.push(Change::Event(event));
             }
         }
+    }
+}
+
+/// Reports a lost connection once for each reason.
+pub(crate) fn report_down(
+    pbx: &Pbx,
+    report: &watch::Sender<LinkReport>,
+    which: &str,
+    reason: &str,
+    refused: bool,
+    side: impl Fn(&mut LinkReport) -> &mut LinkState,
+) {
+    let mut was = LinkState::Connecting;
+    report.send_modify(|report| {
+        let side = side(report);
+        was = side.clone();
+        let never_up = matches!(was, LinkState::Connecting | LinkState::Refused(_));
+        *side = if refused && never_up { LinkState::Refused(reason.into()) } else { LinkState::Down(reason.into()) };
+    });
+    if !matches!(&was, LinkState::Down(before) | LinkState::Refused(before) if before == reason) {
+        tracing::warn!(pbx.id = %pbx.id, pbx = pbx.name, reason, "{which} is down");
     }
 }

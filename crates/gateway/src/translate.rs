@@ -159,7 +159,7 @@ fn minted(id: &Uniqueid) -> Option<Minted> {
 }
 
 /// A channel as ARI shows it: without its Linkedid.
-fn seen_by_ari(channel: &Channel) -> ChannelSeen {
+pub(crate) fn seen_by_ari(channel: &Channel) -> ChannelSeen {
     ChannelSeen {
         uniqueid: channel.id.as_str().to_owned(),
         linkedid: String::new(),

@@ -107,6 +107,11 @@ impl Switchboard {
         self.strays.is_empty() && self.calls.values().all(Call::is_quiet)
     }
 
+    /// Whether a channel is, or was, of a session that is not over.
+    pub fn knows(&self, channel: &Uniqueid) -> bool {
+        self.by_channel.contains_key(channel)
+    }
+
     /// When [`Input::Tick`] is wanted next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let strays = self.strays.values().map(|(_, until)| *until);

@@ -2,20 +2,21 @@
 
 use std::time::Duration;
 
-use aimg_gateway::{Config, Gateway, Sockets, Stop};
+use aimg_gateway::{Config, Gateway, Parts, Sockets, Stop};
 use aimg_media::Clock;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::open_store;
+use super::{named_tenants, open_store};
+use crate::cli::Serve;
 use crate::output::Output;
 use crate::settings::{LogFormat, Settings};
 
 /// Captures at once on one PBX: with two RTP ports each, a fifth of Asterisk's default range of 10,000.
 pub(super) const TAPS_MAX: usize = 1_000;
 /// How soon a PBX that was added is followed.
-const PBXS_EVERY: Duration = Duration::from_secs(2);
+pub(super) const PBXS_EVERY: Duration = Duration::from_secs(2);
 /// How long a stop waits for captures to be taken down.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -28,17 +29,12 @@ struct Ready {
     database: String,
 }
 
-pub(crate) async fn run(
-    settings: Settings,
-    output: Output,
-    sockets: &[i32],
-    clock_us: Option<i64>,
-    takeover: bool,
-) -> anyhow::Result<()> {
+pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve: Serve) -> anyhow::Result<()> {
+    let Serve { of, worker: sockets, clock: clock_us, takeover } = serve;
     die_with_parent();
     init_log(&settings);
     let clock = clock_us.map_or_else(Clock::anchored, Clock::ahead_by);
-    let sockets = Sockets { sockets: aimg_media::inherited_sockets(sockets)?, clock, takeover };
+    let sockets = Sockets { sockets: aimg_media::inherited_sockets(&sockets)?, clock, takeover };
     let store = open_store(&settings).await?;
     if let Some(weakness) = store.weakness().await? {
         tracing::warn!("{weakness}");
@@ -46,6 +42,8 @@ pub(crate) async fn run(
     let node = settings.node.clone().map_or_else(|| crate::node::name(&settings.data_dir), Ok)?;
     let config = Config {
         node: node.clone(),
+        parts,
+        tenants: named_tenants(&store, &of).await?,
         spool_dir: settings.spool_dir.clone(),
         recordings_dir: settings.recordings_dir.clone(),
         memory_dir: settings.memory_dir.clone(),
@@ -110,7 +108,7 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = Stop>> {
 }
 
 /// Logs go to standard error, so that standard output stays for programs.
-fn init_log(settings: &Settings) {
+pub(super) fn init_log(settings: &Settings) {
     let filter = EnvFilter::new(&settings.log.filter);
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match settings.log.format {

@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddrV4;
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use aimg_testbed::wait_until;
@@ -37,6 +37,13 @@ impl Gateway {
         let ready: Ready = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}{}", read(&log)));
         assert_eq!(ready.event, "ready");
         Self { child, log, audio: ready.audio[0] }
+    }
+
+    /// Starts a part that has no media plane, with what it prints and its log in files.
+    pub(crate) fn start_printing(mut command: Command, log: PathBuf, printed: &Path) -> Self {
+        command.stdout(File::create(printed).unwrap()).stderr(File::create(&log).unwrap());
+        let child = command.spawn().unwrap();
+        Self { child, log, audio: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0) }
     }
 
     /// Where Asterisk sends audio to.

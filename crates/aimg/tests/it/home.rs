@@ -157,6 +157,18 @@ impl Home {
         Gateway::start(self.aimg(&["serve", "--json"]), self.log("serve"))
     }
 
+    /// Starts one part of the gateway and waits until its sockets are open.
+    pub(crate) fn part(&self, name: &str) -> Gateway {
+        Gateway::start(self.aimg(&[name, "--json"]), self.log(name))
+    }
+
+    /// Starts `ami-handler`; what it prints goes into a file.
+    pub(crate) fn ami_handler(&self, arguments: &[&str]) -> (Gateway, Printed) {
+        let command = self.aimg(&[&["ami-handler", "--json"], arguments].concat());
+        let printed = self.log("printed");
+        (Gateway::start_printing(command, self.log("ami"), &printed), Printed(printed))
+    }
+
     /// Starts the gateway and waits until it follows its PBX.
     pub(crate) fn serve_linked(&self) -> Gateway {
         let gateway = self.serve();
@@ -245,6 +257,17 @@ impl Home {
     fn log(&self, name: &str) -> PathBuf {
         let run = self.runs.fetch_add(1, Ordering::Relaxed);
         self.dir.path().join(format!("{run}.{name}"))
+    }
+}
+
+/// What a program prints.
+#[derive(Debug)]
+pub(crate) struct Printed(PathBuf);
+
+impl Printed {
+    /// Its lines so far.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        read(&self.0).lines().map(str::to_owned).collect()
     }
 }
 

@@ -23,6 +23,7 @@ mod frozen;
 mod killed;
 mod killed_often;
 mod many_calls;
+mod one_part;
 mod packets_lost;
 mod postgres;
 mod rotten_spool;
