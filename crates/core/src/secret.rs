@@ -23,22 +23,33 @@ pub enum SecretError {
 }
 
 /// The key that seals secrets in the database.
-pub struct DataKey(XChaCha20Poly1305);
+pub struct DataKey {
+    cipher: XChaCha20Poly1305,
+    token_key: [u8; 32],
+}
 
 impl DataKey {
     /// Derives the key from SECRET_KEY or the key file's contents (HKDF-SHA256).
     pub fn derive(secret: &[u8]) -> Self {
-        let mut key = [0u8; 32];
-        Hkdf::<Sha256>::new(Some(b"aimg"), secret)
-            .expand(b"secrets at rest v1", &mut key)
-            .expect("32 bytes are within HKDF's limit");
-        Self(XChaCha20Poly1305::new((&key).into()))
+        let source = Hkdf::<Sha256>::new(Some(b"aimg"), secret);
+        let derive = |purpose: &[u8]| {
+            let mut key = [0u8; 32];
+            source.expand(purpose, &mut key).expect("32 bytes are within HKDF's limit");
+            key
+        };
+        let cipher = XChaCha20Poly1305::new((&derive(b"secrets at rest v1")).into());
+        Self { cipher, token_key: derive(b"access tokens v1") }
+    }
+
+    /// The key that signs access tokens: from the same secret, and of no use for what is sealed.
+    pub fn token_key(&self) -> &[u8; 32] {
+        &self.token_key
     }
 
     /// Seals `plain`; `nonce` must be random and never used twice. `context` names the tenant and the column.
     pub fn seal(&self, plain: &str, nonce: [u8; NONCE_BYTES], context: &str) -> Vec<u8> {
         let sealed = self
-            .0
+            .cipher
             .encrypt(&XNonce::from(nonce), Payload { msg: plain.as_bytes(), aad: context.as_bytes() })
             .expect("a short text fits into one message");
         [&nonce[..], &sealed].concat()
@@ -48,7 +59,7 @@ impl DataKey {
     pub fn open(&self, sealed: &[u8], context: &str) -> Result<SecretString, SecretError> {
         let (nonce, body) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(SecretError::WrongKey)?;
         let plain = self
-            .0
+            .cipher
             .decrypt(&XNonce::from(*nonce), Payload { msg: body, aad: context.as_bytes() })
             .map_err(|_| SecretError::WrongKey)?;
         String::from_utf8(plain).map(SecretString::from).map_err(|_| SecretError::WrongKey)

@@ -106,6 +106,11 @@ impl Store {
         config.place.connect(config, access).await
     }
 
+    /// The key that signs access tokens.
+    pub fn token_key(&self) -> Result<&[u8; 32]> {
+        Ok(self.key()?.token_key())
+    }
+
     /// Where the database is, to be shown.
     pub fn place(&self) -> &Place {
         &self.place

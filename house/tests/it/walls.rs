@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 6] = [
     &["aimg-core"],
     &["aimg-audio", "aimg-rtp", "aimg-session", "aimg-spool", "aimg-tls"],
     &["aimg-ami", "aimg-ari", "aimg-media", "aimg-recording", "aimg-store"],
-    &["aimg-gateway"],
+    &["aimg-accounts", "aimg-gateway"],
     &["aimg"],
     &["aimg-testbed", "aimg-house", "aimg-bench"],
 ];
