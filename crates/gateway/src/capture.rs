@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aimg_core::{Codec, Direction, FlowId, SessionId, SessionRow, Timestamp, Uniqueid};
-use aimg_media::{Clock, FlowSpec, LeftSpool, Media};
+use aimg_media::{Clock, FlowSpec, LeftSpool, Media, SNAPSHOT_AGE_MAX};
 use aimg_recording::{Finished, Manifest, PartDir};
 use aimg_rtp::Ledger;
 use aimg_session::Input;
@@ -24,8 +24,8 @@ use crate::journal::Journal;
 
 /// How often the ledgers of a running capture are written down for those who watch.
 const LIVE_EVERY: Duration = Duration::from_secs(1);
-/// A source that has sent nothing for so long has stopped: five packets' time, as of the shard's last tick.
-const STOPPED_AFTER: Duration = Duration::from_millis(100);
+/// A source that has sent nothing for so long has stopped: five packets' time, on top of how old what is shown may be.
+const STOPPED_AFTER: Duration = Duration::from_millis(100).saturating_add(SNAPSHOT_AGE_MAX);
 /// How long a capture waits for its sources to stop, at most. Asterisk 16 alone takes up to 200 ms to delete a channel
 /// (issue #362).
 const STOPPING_TIME_MAX: Duration = Duration::from_secs(1);

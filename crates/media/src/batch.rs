@@ -7,7 +7,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::mem::{offset_of, zeroed};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::ptr;
@@ -72,6 +72,8 @@ struct Control([u8; CONTROL_BYTES]);
 pub(crate) struct Batch {
     map: MmapMut,
     vectors: Box<[libc::iovec]>,
+    /// How many headers, from the first, may hold something of an earlier call.
+    touched: usize,
 }
 
 // SAFETY: the pointers in `vectors` and in the arena's headers are into what the batch itself owns.
@@ -103,13 +105,14 @@ impl Batch {
     fn over(map: MmapMut) -> Self {
         // SAFETY: a plain struct of the C library, for which all zeros is a value.
         let vector = unsafe { zeroed::<libc::iovec>() };
-        let mut batch = Self { map, vectors: vec![vector; BATCH_PACKETS].into() };
+        let mut batch = Self { map, vectors: vec![vector; BATCH_PACKETS].into(), touched: BATCH_PACKETS };
         let arena = batch.arena_mut();
         if arena.layout != LAYOUT {
             arena.headers.iter_mut().for_each(|header| header.msg_len = 0);
             arena.done = 0;
             arena.layout = LAYOUT;
         }
+        batch.point_headers();
         batch
     }
 
@@ -123,21 +126,9 @@ impl Batch {
         unsafe { &mut *self.map.as_mut_ptr().cast::<Arena>() }
     }
 
-    /// Receives what is there, without waiting, and hands each packet to `take`. Returns how many there were; an empty
-    /// socket is no error.
-    pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>, mut take: impl FnMut(Datagram<'_>)) -> io::Result<usize> {
-        let received = self.fill(socket.as_raw_fd())?;
-        for i in 0..received {
-            take(self.datagram(i));
-            self.note_done(i + 1);
-        }
-        Ok(received)
-    }
-
     /// Hands over what an earlier process took from its socket and may not have spooled. The first of them may be in its
     /// spool already: the process was killed between spooling it and noting that.
     pub(crate) fn left(&mut self, mut take: impl FnMut(Datagram<'_>)) {
-        self.point_headers();
         let done = usize::try_from(self.arena().done).unwrap_or(BATCH_PACKETS);
         for i in done..BATCH_PACKETS {
             // The kernel fills one after the other, and an empty datagram is no RTP.
@@ -148,13 +139,14 @@ impl Batch {
         }
     }
 
-    fn note_done(&mut self, done: usize) {
+    /// So many packets, from the first, are in their spools.
+    pub(crate) fn note_done(&mut self, done: usize) {
         // The packet's record is in its spool: a plain store, as those were; a killed process has made all stores before.
         compiler_fence(Ordering::Release);
         self.arena_mut().done = done as u64;
     }
 
-    /// Lets the headers point at the buffers of this process, without touching what the kernel has told.
+    /// Lets the headers point at the buffers of this process, without touching what the kernel has told. Neither moves.
     fn point_headers(&mut self) {
         for i in 0..BATCH_PACKETS {
             let arena = self.arena_mut();
@@ -167,33 +159,37 @@ impl Batch {
             header.msg_iov = vector;
             header.msg_iovlen = 1;
             header.msg_control = control.cast();
-            header.msg_controllen = header.msg_controllen.min(CONTROL_BYTES as _);
         }
     }
 
-    fn fill(&mut self, fd: RawFd) -> io::Result<usize> {
-        for header in &mut self.arena_mut().headers {
+    /// Receives what is there, without waiting, and returns how many packets there were; an empty socket is no error.
+    /// They are to be taken in order with [`Batch::datagram`], each followed by [`Batch::note_done`].
+    pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        let touched = self.touched;
+        for header in &mut self.arena_mut().headers[..touched] {
             header.msg_len = 0;
             header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
             header.msg_hdr.msg_controllen = CONTROL_BYTES as _;
             header.msg_hdr.msg_flags = 0;
         }
-        self.point_headers();
         // Only when no length is left of the call before: a process killed in between has left nothing.
         self.note_done(0);
         // SAFETY: as many headers as told, each pointing at buffers of this batch of the lengths told; all live during
         // the call, and nobody else touches them.
         let received = unsafe {
             libc::recvmmsg(
-                fd,
+                socket.as_raw_fd(),
                 self.arena_mut().headers.as_mut_ptr(),
                 BATCH_PACKETS as libc::c_uint,
                 libc::MSG_DONTWAIT,
                 ptr::null_mut(),
             )
         };
+        let count = usize::try_from(received).unwrap_or(0).min(BATCH_PACKETS);
+        // The one at which the kernel stopped, too.
+        self.touched = (count + 1).min(BATCH_PACKETS);
         if received >= 0 {
-            return Ok((received as usize).min(BATCH_PACKETS));
+            return Ok(count);
         }
         let error = io::Error::last_os_error();
         match error.kind() {
@@ -202,7 +198,13 @@ impl Batch {
         }
     }
 
-    fn datagram(&self, i: usize) -> Datagram<'_> {
+    /// Where packet `i` came from.
+    pub(crate) fn source(&self, i: usize) -> Option<Source> {
+        source_of(&self.arena().names[i])
+    }
+
+    /// Packet `i` of the last call.
+    pub(crate) fn datagram(&self, i: usize) -> Datagram<'_> {
         let arena = self.arena();
         let header = &arena.headers[i];
         let control = &arena.controls[i].0[..header.msg_hdr.msg_controllen.min(CONTROL_BYTES)];
@@ -286,7 +288,7 @@ mod tests {
     use crate::socket::tests::receiver;
 
     fn count(batch: &mut Batch, socket: &socket2::Socket) -> usize {
-        batch.receive(socket.as_fd(), |_| {}).unwrap()
+        batch.receive(socket.as_fd()).unwrap()
     }
 
     #[test]
@@ -300,11 +302,13 @@ mod tests {
             sender.send_to(b"one", address).unwrap();
             sender.send_to(&[7; DATAGRAM_BYTES + 1], address).unwrap();
             let mut batch = Batch::new().unwrap();
-            let mut got = Vec::new();
-            let received =
-                batch.receive(socket.as_fd(), |d| got.push((d.bytes.to_vec(), d.truncated, d.source, d.stamp_us)));
+            assert_eq!(count(&mut batch, &socket), 2);
             let reading = stamps.read();
-            assert_eq!((received.unwrap(), got.len()), (2, 2));
+            let got = [0, 1].map(|i| {
+                let d = batch.datagram(i);
+                assert_eq!(batch.source(i), d.source);
+                (d.bytes.to_vec(), d.truncated, d.source, d.stamp_us)
+            });
             assert_eq!((&got[0].0[..], got[0].1), (&b"one"[..], false));
             assert_eq!((got[1].0.len(), got[1].1), (DATAGRAM_BYTES, true));
             assert_eq!(got[0].2, Some(sender.local_addr().unwrap().into()));
@@ -334,9 +338,8 @@ mod tests {
         }
         assert!((1..200).contains(&received), "{received}");
         sender.send_to(&[0; 172], address).unwrap();
-        let mut drops = Vec::new();
-        batch.receive(socket.as_fd(), |d| drops.push(d.kernel_drops as usize)).unwrap();
-        assert_eq!(drops, [200 - received]);
+        assert_eq!(count(&mut batch, &socket), 1);
+        assert_eq!(batch.datagram(0).kernel_drops as usize, 200 - received);
     }
 
     /// Where a process is killed that has taken packets and spooled so many of them.
@@ -347,7 +350,7 @@ mod tests {
             sender.send_to(&[n; 100], address).unwrap();
         }
         let mut batch = Batch::in_file(path, true).unwrap();
-        assert_eq!(batch.fill(socket.as_raw_fd()).unwrap(), 5);
+        assert_eq!(count(&mut batch, &socket), 5);
         batch.note_done(spooled);
         drop(batch);
         let mut left = Vec::new();

@@ -1,7 +1,7 @@
 //! What shards tell the control plane.
 //!
-//! A shard never waits for a reader of events. An event that finds no room stays with its flow and is offered again on
-//! the next tick; until then later ones of its kind merge into it. A flow that is closed meanwhile answers `close` with
+//! A shard never waits for a reader of events. An event that finds no room stays with its flow and is offered again when
+//! the flow is next looked after; until then later ones of its kind merge into it. A flow that is closed meanwhile answers `close` with
 //! all that its events would have told.
 
 use aimg_core::{FlowId, Timestamp};

@@ -130,7 +130,7 @@ impl Flow {
         self.first_packet_at.is_some() && self.ledger.clone().observe(arrival).verdict == Verdict::Duplicate
     }
 
-    /// What is due every tick: shows where the flow stands, and notices silence. A zero `silence` is never reached.
+    /// What is due every few ticks: shows where the flow stands, and notices silence. A zero `silence` is never reached.
     pub(crate) fn tick(&mut self, now: Timestamp, silence: Duration) {
         if let Some(last) = self.last_packet_at
             && !self.silence_told

@@ -85,9 +85,14 @@ impl FlowTable {
         Some(flow)
     }
 
-    /// The flow that a packet from `source` belongs to.
-    pub(crate) fn of_source(&mut self, source: Source) -> Option<&mut Flow> {
-        self.slots[*self.by_source.get(&source)?].as_deref_mut()
+    /// Where the flow is that a packet from `source` belongs to; true until the table is changed.
+    pub(crate) fn slot_of(&self, source: Source) -> Option<usize> {
+        self.by_source.get(&source).copied()
+    }
+
+    /// The flow of a slot.
+    pub(crate) fn at(&mut self, slot: usize) -> Option<&mut Flow> {
+        self.slots[slot].as_deref_mut()
     }
 
     /// The flow of that name.
@@ -95,9 +100,9 @@ impl FlowTable {
         self.slots[*self.by_id.get(&id)?].as_deref_mut()
     }
 
-    /// All of them.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Flow> {
-        self.slots.iter_mut().filter_map(Option::as_deref_mut)
+    /// Those of one of so many parts, the first of which is 0; each flow is in one part as long as it is there.
+    pub(crate) fn part_mut(&mut self, part: usize, parts: usize) -> impl Iterator<Item = &mut Flow> {
+        self.slots.iter_mut().skip(part).step_by(parts).filter_map(Option::as_deref_mut)
     }
 
     /// How many there are.
@@ -117,8 +122,10 @@ mod tests {
         Route { source: SocketAddr::from(([127, 0, 0, 1], port)), local_port: 4_000 }
     }
 
-    fn source(port: u16) -> Source {
-        route(port).source.into()
+    /// The flow that may send from a port.
+    fn of_port(table: &mut FlowTable, port: u16) -> Option<FlowId> {
+        let slot = table.slot_of(route(port).source.into())?;
+        table.at(slot).map(|flow| flow.id)
     }
 
     #[test]
@@ -136,14 +143,14 @@ mod tests {
         assert_eq!(table.expect(second, route(10)), Err(Refusal::Taken { owner: first }));
         // Another source for the same flow frees the one before.
         assert_eq!(table.expect(first, route(11)), Ok(()));
-        assert!(table.of_source(source(10)).is_none());
+        assert_eq!(of_port(&mut table, 10), None);
         assert_eq!(table.expect(second, route(10)), Ok(()));
-        assert_eq!(table.of_source(source(11)).map(|f| f.id), Some(first));
-        assert_eq!(table.of_source(source(10)).map(|f| f.id), Some(second));
+        assert_eq!(of_port(&mut table, 11), Some(first));
+        assert_eq!(of_port(&mut table, 10), Some(second));
 
         assert!(table.remove(first).is_some());
         assert!(table.remove(first).is_none());
-        assert!(table.of_source(source(11)).is_none());
+        assert_eq!(of_port(&mut table, 11), None);
         assert_eq!(table.expect(first, route(11)), Err(Refusal::Unknown));
         assert_eq!(table.len(), 1);
     }
@@ -159,6 +166,8 @@ mod tests {
         }
         let third = tempfile::tempdir().unwrap();
         assert!(table.insert(Box::new(flow(third.path()))).is_err());
-        assert_eq!(table.iter_mut().count(), 2);
+        for (part, parts, flows) in [(0, 1, 2), (0, 2, 1), (1, 2, 1), (2, 3, 0)] {
+            assert_eq!(table.part_mut(part, parts).count(), flows);
+        }
     }
 }

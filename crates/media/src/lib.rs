@@ -18,7 +18,7 @@
 //! both holds, what was received and not yet spooled, and the flows ([`Media::take_over`]).
 //!
 //! Every queue has a bound: the mailbox ([`MAILBOX_MESSAGES`]), the keeper's requests ([`KEEPER_REQUESTS`]) and the
-//! events ([`EVENTS`]). A shard that meets a full queue keeps what it wanted to send and tries again on its next tick.
+//! events ([`EVENTS`]). A shard that meets a full queue keeps what it wanted to send and tries again a few ticks later.
 //!
 //! The only crate with `unsafe`: in `batch` (recvmmsg), `socket` (options), `wake` (eventfd, poll) and `mapping` (mmap, fallocate).
 
@@ -54,6 +54,7 @@ pub use live::{bring_home, live_dir};
 pub use mailbox::MAILBOX_MESSAGES;
 pub use media::{Closed, FlowSpec, Inheritance, LeftSpool, Media, Resumed, bind_ports};
 pub use published::FlowSnapshot;
+pub use shard::SNAPSHOT_AGE_MAX;
 
 pub use socket::inherited_sockets;
 pub use stats::{MediaStats, ShardStats};

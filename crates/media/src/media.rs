@@ -230,6 +230,7 @@ impl Media {
                     silence: config.silence,
                     local_port,
                     kernel_drops: 0,
+                    part: 0,
                 },
                 recv_buffer_bytes,
             });
@@ -275,7 +276,7 @@ impl Media {
         tokio::spawn(async move { plane.close(flow).await }).await.map_err(|_| Error::Stopped)?
     }
 
-    /// Where an open flow stands, as of its shard's last tick (20 ms).
+    /// Where an open flow stands, as of at most [`crate::SNAPSHOT_AGE_MAX`] ago.
     pub fn flow(&self, flow: FlowId) -> Option<FlowSnapshot> {
         self.0.directory().flows.get(&flow).map(|entry| entry.published.snapshot())
     }

@@ -9,7 +9,7 @@ use aimg_core::Timestamp;
 use aimg_rtp::Ledger;
 use serde::Serialize;
 
-/// A flow as of its shard's last tick.
+/// A flow as its shard has last shown it, every [`crate::SNAPSHOT_AGE_MAX`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FlowSnapshot {
     /// What came and what is missing.

@@ -2,6 +2,10 @@
 //!
 //! A turn of its loop: sleep until the socket, the mailbox or the tick has something; read the mailbox; take a bounded
 //! number of batches from the socket; do what is due every tick. Nothing in a turn waits.
+//!
+//! A shard with much to do is not woken by each packet: it lets them gather in the socket for a millisecond. That costs
+//! it, and whoever sends to it on this machine, far less than a wake-up a packet, and takes nothing from their stamps,
+//! which the kernel makes when they arrive.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -14,7 +18,7 @@ use aimg_spool::Route;
 use socket2::Socket;
 
 use crate::batch::{BATCH_PACKETS, Batch, Datagram};
-use crate::clock::Stamps;
+use crate::clock::{Reading, Stamps};
 use crate::event::Outbox;
 use crate::flow::{Flow, Receipt};
 use crate::flow_table::{FlowTable, Refusal};
@@ -26,6 +30,19 @@ use crate::{Clock, Error};
 
 /// The rhythm of all telephony audio.
 const TICK: Duration = Duration::from_millis(20);
+
+/// A flow is looked after every so many ticks, whether packets came or not; a tick looks after as many flows as the
+/// others.
+const PARTS: usize = 5;
+
+/// The oldest that what is shown of a flow can be, on a machine that gives the shard its time.
+pub const SNAPSHOT_AGE_MAX: Duration = Duration::from_millis(TICK.as_millis() as u64 * PARTS as u64);
+
+/// A shard with so many packets in a tick lets them gather: ten or more in a millisecond.
+const GATHER_PACKETS_MIN: u64 = 200;
+
+/// How long they gather.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// Batches before the mailbox and the tick have their turn again.
 const TURN_BATCHES: usize = 16;
@@ -65,6 +82,8 @@ pub(crate) struct Sorter {
     pub(crate) local_port: u16,
     /// The socket's drop counter as the last packet carried it.
     pub(crate) kernel_drops: u32,
+    /// The part of the flows that the last tick has looked after.
+    pub(crate) part: usize,
 }
 
 impl Shard {
@@ -72,16 +91,25 @@ impl Shard {
     pub(crate) fn run(mut self) {
         self.take_left();
         let mut next_tick = self.clock.now();
+        let (mut busy, mut packets_in_tick, mut drained) = (false, 0, true);
         while !self.stop.load(Ordering::Acquire) {
-            // Without flows there is nothing to do at a tick.
-            let longest = (self.sorter.flows.len() > 0).then(|| next_tick.since(self.clock.now()));
-            self.wake.sleep(self.socket.as_fd(), longest);
+            if busy && drained {
+                self.wake.sleep(None, Some(GATHER));
+            } else {
+                // Without flows there is nothing to do at a tick.
+                let longest = (self.sorter.flows.len() > 0).then(|| next_tick.since(self.clock.now()));
+                self.wake.sleep(Some(self.socket.as_fd()), longest);
+            }
             self.read_mailbox();
-            self.receive(TURN_BATCHES);
+            let packets = self.receive(TURN_BATCHES);
+            drained = packets < (TURN_BATCHES * BATCH_PACKETS) as u64;
+            packets_in_tick += packets;
             let now = self.clock.now();
             if now >= next_tick {
                 self.sorter.tick(now);
                 next_tick = now + TICK;
+                busy = packets_in_tick >= GATHER_PACKETS_MIN;
+                packets_in_tick = 0;
             }
         }
     }
@@ -152,33 +180,24 @@ impl Shard {
         batch.left(|datagram| sorter.sort_left(&datagram, reading.arrival(datagram.stamp_us), reading.now));
     }
 
-    /// Takes what the socket has, up to so many batches.
-    fn receive(&mut self, batches_max: usize) {
+    /// Takes what the socket has, up to so many batches, and returns how many packets that were.
+    fn receive(&mut self, batches_max: usize) -> u64 {
         let Self { batch, sorter, stamps, socket, .. } = self;
+        let mut packets = 0;
         for _ in 0..batches_max {
-            let (mut bytes, mut read) = (0, None);
-            let received = batch.receive(socket.as_fd(), |datagram| {
-                // Once a batch, after its packets were received.
-                let reading = *read.get_or_insert_with(|| stamps.read());
-                bytes += datagram.bytes.len() as u64;
-                sorter.note_kernel_drops(datagram.kernel_drops);
-                sorter.sort(&datagram, reading.arrival(datagram.stamp_us), reading.now);
-            });
-            let counters = &sorter.counters;
-            let Ok(received) = received else {
-                add(&counters.receive_errors, 1);
-                return;
+            let Ok(received) = batch.receive(socket.as_fd()) else {
+                add(&sorter.counters.receive_errors, 1);
+                break;
             };
-            if received == 0 {
-                return;
+            if received > 0 {
+                sorter.sort_batch(batch, received, stamps.read());
             }
-            add(&counters.batches, 1);
-            add(&counters.packets, received as u64);
-            add(&counters.bytes, bytes);
+            packets += received as u64;
             if received < BATCH_PACKETS {
-                return;
+                break;
             }
         }
+        packets
     }
 }
 
@@ -209,10 +228,30 @@ impl Sorter {
         }
     }
 
+    /// Sorts the packets of a batch that was received a moment before `reading`.
+    fn sort_batch(&mut self, batch: &mut Batch, received: usize, reading: Reading) {
+        // All lookups first: the processor waits for the memory of many at once.
+        let mut slots = [None; BATCH_PACKETS];
+        for (i, slot) in slots[..received].iter_mut().enumerate() {
+            *slot = batch.source(i).and_then(|source| self.flows.slot_of(source));
+        }
+        let mut bytes = 0;
+        for (i, slot) in slots[..received].iter().enumerate() {
+            let datagram = batch.datagram(i);
+            bytes += datagram.bytes.len() as u64;
+            self.note_kernel_drops(datagram.kernel_drops);
+            self.sort(&datagram, *slot, reading.arrival(datagram.stamp_us), reading.now);
+            batch.note_done(i + 1);
+        }
+        add(&self.counters.batches, 1);
+        add(&self.counters.packets, received as u64);
+        add(&self.counters.bytes, bytes);
+    }
+
     /// Gives a datagram to the flow of its source, or counts why not.
-    fn sort(&mut self, datagram: &Datagram<'_>, at: Timestamp, now: Timestamp) {
+    fn sort(&mut self, datagram: &Datagram<'_>, slot: Option<usize>, at: Timestamp, now: Timestamp) {
         let counters = &self.counters;
-        let Some(flow) = datagram.source.and_then(|source| self.flows.of_source(source)) else {
+        let Some(flow) = slot.and_then(|slot| self.flows.at(slot)) else {
             return add(&counters.foreign, 1);
         };
         if datagram.truncated {
@@ -230,14 +269,17 @@ impl Sorter {
 
     /// As [`Sorter::sort`], for what may be in its spool already.
     fn sort_left(&mut self, datagram: &Datagram<'_>, at: Timestamp, now: Timestamp) {
-        let known = datagram.source.and_then(|source| self.flows.of_source(source)).is_some_and(|f| f.has(datagram));
+        let slot = datagram.source.and_then(|source| self.flows.slot_of(source));
+        let known = slot.and_then(|slot| self.flows.at(slot)).is_some_and(|flow| flow.has(datagram));
         if !known {
-            self.sort(datagram, at, now);
+            self.sort(datagram, slot, at, now);
         }
     }
 
+    /// Looks after the next part of the flows: each tick costs a part of what all of them cost.
     fn tick(&mut self, now: Timestamp) {
-        for flow in self.flows.iter_mut() {
+        self.part = (self.part + 1) % PARTS;
+        for flow in self.flows.part_mut(self.part, PARTS) {
             flow.tick(now, self.silence);
             ask_for_chunk(flow, now, self.number, &self.keeper, &self.counters);
             offer_notices(flow, now, &self.outbox, &self.counters);
@@ -245,14 +287,14 @@ impl Sorter {
     }
 }
 
-/// Offers the flow's events; what finds no room is offered again on the next tick.
+/// Offers the flow's events; what finds no room is offered again when the flow is looked after.
 fn offer_notices(flow: &mut Flow, now: Timestamp, outbox: &Outbox, counters: &Counters) {
     if !flow.notices.offer(flow.id, now, outbox) {
         add(&counters.events_full, 1);
     }
 }
 
-/// Asks for the flow's next chunk if it wants one; tried again on the next tick when the keeper has no room.
+/// Asks for the flow's next chunk if it wants one; tried again with the flow's next packet when the keeper has no room.
 fn ask_for_chunk(flow: &mut Flow, now: Timestamp, shard: usize, keeper: &KeeperQueue, counters: &Counters) {
     if !flow.spool.wants_chunk(now) {
         return;

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 /// Wakes one shard: an eventfd.
@@ -35,10 +35,12 @@ impl Wake {
         unsafe { libc::read(self.0.as_raw_fd(), (&raw mut count).cast(), size_of::<u64>()) };
     }
 
-    /// Sleeps until `socket` is readable, somebody has called [`Wake::wake`], or `longest` is over; may end early.
-    pub(crate) fn sleep(&self, socket: BorrowedFd<'_>, longest: Option<Duration>) {
-        let interest = |fd: BorrowedFd<'_>| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        let mut fds = [interest(socket), interest(self.0.as_fd())];
+    /// Sleeps until `socket`, where there is one, is readable, somebody has called [`Wake::wake`], or `longest` is over;
+    /// may end early.
+    pub(crate) fn sleep(&self, socket: Option<BorrowedFd<'_>>, longest: Option<Duration>) {
+        // The kernel passes over a negative descriptor.
+        let socket = socket.map_or(-1, |socket| socket.as_raw_fd());
+        let mut fds = [socket, self.0.as_raw_fd()].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
         // Rounded up: rounded down, the last millisecond would be spent spinning.
         let timeout_ms = longest.map_or(-1, |d| i32::try_from(d.as_micros().div_ceil(1_000)).unwrap_or(i32::MAX));
         // SAFETY: an array of as many entries as told, alive during the call.
@@ -52,6 +54,7 @@ impl Wake {
 #[cfg(test)]
 mod tests {
     use std::net::UdpSocket;
+    use std::os::fd::AsFd;
     use std::time::Instant;
 
     use super::*;
@@ -62,8 +65,8 @@ mod tests {
         wake.wake();
         wake.wake();
         let begin = Instant::now();
-        wake.sleep(socket.as_fd(), None);
-        wake.sleep(socket.as_fd(), Some(Duration::from_millis(5)));
+        wake.sleep(Some(socket.as_fd()), None);
+        wake.sleep(Some(socket.as_fd()), Some(Duration::from_millis(5)));
         assert!(begin.elapsed() >= Duration::from_millis(5));
     }
 
@@ -71,6 +74,10 @@ mod tests {
     fn a_packet_ends_the_sleep() {
         let (wake, socket) = (Wake::new().unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
         socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
-        wake.sleep(socket.as_fd(), None);
+        wake.sleep(Some(socket.as_fd()), None);
+        // Who does not look at the socket sleeps on.
+        let begin = Instant::now();
+        wake.sleep(None, Some(Duration::from_millis(5)));
+        assert!(begin.elapsed() >= Duration::from_millis(5));
     }
 }

@@ -53,20 +53,20 @@ pub fn encode_into(free: &mut [u8], record: &Record<'_>) -> Option<usize> {
     if packet.len() > PACKET_BYTES_MAX || taken > free.len() {
         return None;
     }
-    let (head, rest) = free.split_first_chunk_mut::<RECORD_HEADER_BYTES>()?;
-    head[2..4].copy_from_slice(&(packet.len() as u16).to_le_bytes());
-    head[8..16].copy_from_slice(&record.arrival.as_micros().to_le_bytes());
-    head[16..20].copy_from_slice(&record.kernel_drops.to_le_bytes());
-    head[20..24].fill(0);
-    let (body, after) = rest.split_at_mut(packet.len());
-    body.copy_from_slice(packet);
-    after[..taken - RECORD_HEADER_BYTES - packet.len()].fill(0);
-    let crc = checksum(head, packet);
-    head[4..8].copy_from_slice(&crc.to_le_bytes());
+    let bytes = &mut free[..taken];
+    let packet_end = RECORD_HEADER_BYTES + packet.len();
+    bytes[2..4].copy_from_slice(&(packet.len() as u16).to_le_bytes());
+    bytes[8..16].copy_from_slice(&record.arrival.as_micros().to_le_bytes());
+    bytes[16..20].copy_from_slice(&record.kernel_drops.to_le_bytes());
+    bytes[20..24].fill(0);
+    bytes[RECORD_HEADER_BYTES..packet_end].copy_from_slice(packet);
+    bytes[packet_end..].fill(0);
+    let crc = checksum(&bytes[..packet_end]);
+    bytes[4..8].copy_from_slice(&crc.to_le_bytes());
     // Keeps the compiler from writing the sync word early. Other processors need no order: what a dead process wrote
     // is in the page cache whole.
     fence(Ordering::Release);
-    head[..2].copy_from_slice(&SYNC);
+    bytes[..2].copy_from_slice(&SYNC);
     Some(taken)
 }
 
@@ -78,20 +78,21 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
         return None;
     }
     let taken = encoded_bytes(packet_bytes);
-    let packet = bytes.get(..taken)?.get(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + packet_bytes)?;
-    if checksum(head, packet) != u32::from_le_bytes([head[4], head[5], head[6], head[7]]) {
+    let record = bytes.get(..taken)?.get(..RECORD_HEADER_BYTES + packet_bytes)?;
+    if checksum(record) != u32::from_le_bytes([head[4], head[5], head[6], head[7]]) {
         return None;
     }
     let arrival_us = i64::from_le_bytes(head[8..16].try_into().ok()?);
     let kernel_drops = u32::from_le_bytes(head[16..20].try_into().ok()?);
+    let packet = &record[RECORD_HEADER_BYTES..];
     Some((Record { arrival: Timestamp::from_micros(arrival_us), kernel_drops, packet }, taken))
 }
 
-fn checksum(head: &[u8; RECORD_HEADER_BYTES], packet: &[u8]) -> u32 {
+/// Of a record up to its packet's end.
+fn checksum(record: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&head[2..4]);
-    hasher.update(&head[8..]);
-    hasher.update(packet);
+    hasher.update(&record[2..4]);
+    hasher.update(&record[8..]);
     hasher.finalize()
 }
 
