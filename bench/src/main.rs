@@ -6,10 +6,12 @@
 mod ami;
 mod ami_client;
 mod ami_server;
+mod attach;
 mod capture;
 mod capture_scale;
 mod chart;
 mod generator;
+mod installation;
 mod memory;
 mod receiver;
 mod recover;
@@ -56,6 +58,8 @@ enum Bench {
     Capture,
     /// Streams at real pace that one shard captures to disk.
     CaptureScale,
+    /// How soon a call is captured, by AMI and by hook, beside a real Asterisk.
+    Attach,
     /// AMI events a second, beside panoramisk and asterisk-rs-ami.
     Ami,
     /// Resident memory of a captured session.
@@ -70,13 +74,14 @@ enum Bench {
     AmiClient(ami_client::Role),
 }
 
-const ALL: [Bench; 5] = [Bench::Capture, Bench::CaptureScale, Bench::Ami, Bench::Memory, Bench::Recover];
+const ALL: [Bench; 6] = [Bench::Capture, Bench::CaptureScale, Bench::Attach, Bench::Ami, Bench::Memory, Bench::Recover];
 
 impl Bench {
     const fn name(self) -> &'static str {
         match self {
             Self::Capture => "capture",
             Self::CaptureScale => "capture-scale",
+            Self::Attach => "attach",
             Self::Ami => "ami",
             Self::Memory => "memory",
             Self::Recover => "recover",
@@ -90,6 +95,7 @@ impl Bench {
         match self {
             Self::Capture => capture::run().map(Some),
             Self::CaptureScale => capture_scale::run().map(Some),
+            Self::Attach => attach::run().map(Some),
             Self::Ami => ami::run().map(Some),
             Self::Memory => memory::run().map(Some),
             Self::Recover => recover::run().map(Some),

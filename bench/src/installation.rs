@@ -1,0 +1,132 @@
+//! An installation of `aimg` as it is, from the build's own directory: its data, its command line, its gateway.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use aimg_core::{SessionRow, TapMode};
+use aimg_testbed::{Access, wait_until};
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::de::DeserializeOwned;
+use tempfile::TempDir;
+
+/// How long the gateway may take for what it was told.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Its directory goes with it.
+#[derive(Debug)]
+pub(crate) struct Installation {
+    dir: TempDir,
+    program: PathBuf,
+}
+
+impl Installation {
+    /// One with a tenant and a PBX.
+    pub(crate) fn beside(access: &Access, tap: TapMode) -> Result<Self> {
+        let build = std::env::current_exe()?.parent().context("no directory")?.to_owned();
+        // In the build's directory: where spools are, there must be a real disk.
+        let installation = Self { dir: tempfile::tempdir_in(&build)?, program: build.join("aimg") };
+        std::fs::write(installation.path("aimg.toml"), "")?;
+        installation.text(installation.command(&["tenant", "add", "acme"]))?;
+        let mut add = installation.command(&["pbx", "add", "office", "--tenant", "acme", "--host", &access.host]);
+        add.args(["--ami-port", &access.ami_port.to_string(), "--ami-user", &access.user])
+            .args(["--ari-url", &access.ari_url(), "--ari-user", &access.user, "--ari-app", &access.app])
+            .args(["--tap", tap.name()])
+            .env("AIMG_AMI_SECRET", &access.secret)
+            .env("AIMG_ARI_PASSWORD", &access.secret);
+        installation.text(add)?;
+        Ok(installation)
+    }
+
+    /// Starts the gateway and waits until it follows its PBX.
+    pub(crate) fn serve(&self) -> Result<Gateway> {
+        let log = self.path("serve.log");
+        let mut command = self.command(&["serve", "--json"]);
+        let mut process = command.stdout(Stdio::piped()).stderr(File::create(&log)?).spawn()?;
+        let mut ready = String::new();
+        BufReader::new(process.stdout.take().context("no standard output")?).read_line(&mut ready)?;
+        let gateway = Gateway { process };
+        let linked = wait_until(PATIENCE, || {
+            let log = std::fs::read_to_string(&log).ok()?;
+            ["AMI is up", "ARI is up"].iter().all(|up| log.contains(up)).then_some(())
+        });
+        linked.with_context(|| format!("not linked: {}", std::fs::read_to_string(&log).unwrap_or_default()))?;
+        Ok(gateway)
+    }
+
+    /// Waits until so many calls are over and recorded; the ids of their sessions.
+    pub(crate) fn recorded(&self, calls: usize) -> Result<Vec<String>> {
+        let recordings = self.path("data/recordings");
+        wait_until(PATIENCE, || (certificates(&recordings) == calls).then_some(()))
+            .with_context(|| format!("{} of {calls} calls are recorded", certificates(&recordings)))?;
+        let over = wait_until(PATIENCE, || {
+            let rows: Vec<SessionRow> = self.json(&["calls", "--all", "--limit", "1000", "--json"]).ok()?;
+            (rows.len() == calls && rows.iter().all(|row| row.state.is_over())).then_some(rows)
+        });
+        Ok(over.context("not all calls are over")?.iter().map(|row| row.id.to_string()).collect())
+    }
+
+    /// What a command prints.
+    pub(crate) fn json<T: DeserializeOwned>(&self, arguments: &[&str]) -> Result<T> {
+        Ok(serde_json::from_str(&self.text(self.command(arguments))?)?)
+    }
+
+    fn text(&self, mut command: Command) -> Result<String> {
+        let output = command.output().with_context(|| format!("{} cannot be run", self.program.display()))?;
+        ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .env_clear()
+            .env("AIMG_DATA_DIR", self.path("data"))
+            .env("AIMG_MEDIA_PORT", "0")
+            .arg("--config")
+            .arg(self.path("aimg.toml"))
+            .args(arguments)
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+}
+
+/// How many certificates there are in a directory and below.
+fn certificates(dir: &Path) -> usize {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let count = |path: PathBuf| {
+        if path.is_dir() { certificates(&path) } else { usize::from(path.extension().is_some_and(|e| e == "json")) }
+    };
+    entries.map(count).sum()
+}
+
+/// A running `aimg serve`; killed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    process: Child,
+}
+
+impl Gateway {
+    /// Stops it.
+    pub(crate) fn terminate(mut self) -> Result<()> {
+        kill(Pid::from_raw(i32::try_from(self.process.id())?), Signal::SIGTERM)?;
+        wait_until(PATIENCE, || self.process.try_wait().ok().flatten()).context("the gateway does not end")?;
+        Ok(())
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // Both fail for one that has ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
