@@ -8,6 +8,7 @@ use aimg_testbed::{Context, Version};
 use crate::bench::{Bench, all_went_well, callee};
 use crate::gateway::Gateway;
 use crate::home::Home;
+use crate::waiting::eventually;
 
 const NO_SUCH_THING: i32 = 66;
 const TRY_AGAIN: i32 = 75;
@@ -69,6 +70,30 @@ fn each_part_sees_what_it_can_on_22() {
 #[test]
 fn each_part_sees_what_it_can_on_16() {
     each_part_sees_what_it_can(Version::V16);
+}
+
+#[test]
+fn ari_alone_goes_on_with_the_calls_of_the_worker_before() {
+    let bench = Bench::new(Version::V22, TapMode::Hook);
+    let ari = bench.home.part("ari-handler");
+    ari.wait_for_log("ARI is up");
+    let mut callee = callee(1);
+    let mut caller = bench.caller(Context::TapHook, &callee).talks_for(Duration::from_secs(5)).start().unwrap();
+    bench.wait_until_captured(1);
+    ari.upgrade();
+    eventually("the next worker is linked", || match ari.log().matches("ARI is up").count() {
+        2.. => Ok(()),
+        _ => Err(ari.log()),
+    });
+    assert!(caller.is_running(), "the call is over too early");
+    [&mut caller, &mut callee].into_iter().for_each(all_went_well);
+    let call = bench.home.finished_call();
+    let [recording] = &call.recordings[..] else { panic!("one part: {:?}", call.events) };
+    assert!(recording.complete, "{:?}", recording.certificate.reasons);
+    assert!(call.has(|k| matches!(k, CallEventKind::Resumed { part: 0 })), "{:?}", call.events);
+    assert_eq!((call.session.state, call.session.hangup_cause), (CallState::Ended, Some(16)));
+    bench.wait_until_asterisk_is_empty();
+    ari.terminate_without_complaint();
 }
 
 #[test]
