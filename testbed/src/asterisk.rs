@@ -97,6 +97,8 @@ pub struct Channel {
     pub name: String,
     /// Where it is in the dialplan.
     pub context: String,
+    /// The number that it called, unless the dialplan went elsewhere.
+    pub exten: String,
     /// Such as `Ring` or `Up`.
     pub state: String,
     /// The application that has it, such as `Dial`; empty in none.
@@ -320,10 +322,11 @@ fn spawn(version: Version, root: &Root, dir: &Path, namespace: Option<&Namespace
 /// Channel!Context!Exten!Priority!State!Application!Data!…!Uniqueid; nothing in between has a `!` in our dialplan.
 fn parse_channel(line: &str) -> Option<Channel> {
     let fields: Vec<&str> = line.split('!').collect();
-    let [name, context, _exten, _priority, state, application, .., uniqueid] = fields[..] else { return None };
+    let [name, context, exten, _priority, state, application, .., uniqueid] = fields[..] else { return None };
     Some(Channel {
         name: name.to_owned(),
         context: context.to_owned(),
+        exten: exten.to_owned(),
         state: state.to_owned(),
         application: if application == "(None)" { String::new() } else { application.to_owned() },
         uniqueid: uniqueid.to_owned(),
@@ -350,6 +353,7 @@ mod tests {
             Channel {
                 name: "PJSIP/tap-ami-00000000".into(),
                 context: "tap-ami".into(),
+                exten: "20500".into(),
                 state: "Up".into(),
                 application: "Dial".into(),
                 uniqueid: "1795440995.0".into(),

@@ -59,8 +59,8 @@ pub struct Config {
     pub ping_timeout: Duration,
     /// The longest wait after the first failure; doubled by each further one. Default 500 ms.
     pub reconnect_delay_min: Duration,
-    /// The longest wait at all. Default 30 s: how late we may be after a long outage. A link that lived longer than this
-    /// ends the row of failures.
+    /// The longest wait at all. Default 5 s: so late we may be after a long outage, and calls that
+    /// begin meanwhile are not seen; a try costs one connection. A link that lived longer than this ends the row of failures.
     pub reconnect_delay_max: Duration,
     /// The shortest wait after a refusal, which mends itself only when somebody changes a configuration; a quarter of it
     /// is added at random. Default 60 s. Where fail2ban watches Asterisk with its usual rule (5 failures in 10 minutes),
@@ -103,7 +103,7 @@ impl Config {
             ping_interval: Duration::from_secs(10),
             ping_timeout: Duration::from_secs(5),
             reconnect_delay_min: Duration::from_millis(500),
-            reconnect_delay_max: Duration::from_secs(30),
+            reconnect_delay_max: Duration::from_secs(5),
             refused_delay: Duration::from_secs(60),
             give_up_on_refusal: false,
             events_max: 65_536,

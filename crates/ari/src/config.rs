@@ -66,7 +66,7 @@ pub struct Config {
     pub ping_timeout: Duration,
     /// The first delay between connection attempts is between zero and this. Default 250 ms.
     pub backoff_base: Duration,
-    /// The longest delay between connection attempts. Default 15 s.
+    /// The longest delay between connection attempts. Default 5 s: so late we may be after a long outage.
     pub backoff_max: Duration,
 }
 
@@ -154,7 +154,7 @@ impl Config {
             ping_interval: Duration::from_secs(5),
             ping_timeout: Duration::from_secs(5),
             backoff_base: Duration::from_millis(250),
-            backoff_max: Duration::from_secs(15),
+            backoff_max: Duration::from_secs(5),
         })
     }
 

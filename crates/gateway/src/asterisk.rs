@@ -33,6 +33,7 @@ impl Asterisk {
             }
             Request::Remove { id } if id.what.is_bridge() => outcome(self.ari.destroy_bridge(&bridge_id(id)).await),
             Request::Remove { id } => outcome(self.ari.hangup(&channel_id(id), HangupReason::Normal).await),
+            Request::Look { channel } => outcome(self.ari.channel(channel).await),
             Request::Continue { channel } => match self.ari.continue_in_dialplan(channel, None).await {
                 // It has left the hook already.
                 Err(Error::NotInStasis { .. } | Error::Conflict { .. }) => Outcome::Gone,

@@ -13,7 +13,7 @@ use crate::tap::{Tap, TapStep};
 use crate::{ChannelSeen, ChannelState, Command, KnownCall, Outcome, Request};
 
 /// A broken tap of a call that is being hung up is no failure. ARI tells the tap's end a little before AMI tells the call's,
-/// so a broken tap is reported and replaced only after this time.
+/// so it is looked at only after this time, and reported and replaced; while AMI is away, only when ARI says that the call is still there.
 const BREAK_GRACE: Duration = Duration::from_millis(500);
 /// When the tapped channel hangs up, the others mostly do so too in the same moment. One that is not seen talking in a bridge
 /// is tapped in its place only after this time.
@@ -64,8 +64,10 @@ pub(crate) struct Call {
     tap_tries: u8,
     /// The first capture begins when the call has been going for a while.
     midway: bool,
-    /// Why the last tap broke, and when that is reported.
+    /// Why the last tap broke, and when it is looked whether the call is still there.
     broken: Option<(String, Timestamp)>,
+    /// Why the last tap broke, while it is being looked.
+    looking: Option<String>,
     /// It is of an earlier run, and nobody knows yet whether it is still there.
     returning: bool,
 }
@@ -86,6 +88,7 @@ impl Call {
             tap_tries: 0,
             midway,
             broken: None,
+            looking: None,
             returning: false,
         }
     }
@@ -139,9 +142,16 @@ impl Call {
         self.next_part > 0
     }
 
-    /// Failures that ARI's absence explains do not count.
-    pub(crate) fn tries_anew(&mut self) {
+    /// Failures that ARI's absence explains do not count. Whether a capture should begin at once: where one broke and AMI is
+    /// away, it is first looked whether the call is still there.
+    pub(crate) fn tries_anew(&mut self, now: Timestamp, ami_up: bool) -> bool {
         self.tap_tries = 0;
+        if ami_up {
+            return true;
+        }
+        let Some((_, at)) = &mut self.broken else { return self.looking.is_none() };
+        *at = now;
+        false
     }
 
     pub(crate) fn has_active_tap(&self) -> bool {
@@ -488,7 +498,7 @@ impl Call {
     }
 
     /// Time passed. Whether a new capture should begin in place of a broken one.
-    pub(crate) fn tick(&mut self, now: Timestamp, out: &mut Vec<Command>) -> bool {
+    pub(crate) fn tick(&mut self, now: Timestamp, ami_up: bool, out: &mut Vec<Command>) -> bool {
         for part in self.taps.iter().map(|t| t.part).collect::<Vec<_>>() {
             self.tap_step(now, part, out, |tap, out| tap.tick(now, out));
         }
@@ -496,16 +506,33 @@ impl Call {
         for channel in due {
             self.release(now, &channel, false, out);
         }
-        let is_due = self.broken.as_ref().is_some_and(|(_, at)| *at <= now);
-        if is_due {
-            self.end_broken(now, out);
+        if self.broken.as_ref().is_none_or(|(_, at)| *at > now) {
+            return false;
         }
-        is_due
+        if ami_up {
+            self.end_broken(now, out);
+            return true;
+        }
+        self.looking = self.broken.take().map(|(reason, _)| reason);
+        // All of them: else the capture would move to one that is gone too.
+        let look = |channel: &Uniqueid| Command::Ask(Request::Look { channel: channel.clone() });
+        out.extend(self.live_legs().map(look));
+        false
+    }
+
+    /// A channel is still there, as far as can be known. Whether a new capture should begin: the last one broke on it.
+    pub(crate) fn tap_failed(&mut self, now: Timestamp, channel: &Uniqueid, out: &mut Vec<Command>) -> bool {
+        if *channel != self.tapped || self.looking.is_none() {
+            return false;
+        }
+        self.end_broken(now, out);
+        true
     }
 
     /// Ends the capture of a tap that broke while its call goes on.
     fn end_broken(&mut self, now: Timestamp, out: &mut Vec<Command>) {
-        let Some((reason, _)) = self.broken.take() else { return };
+        let broken = self.broken.take().map(|(reason, _)| reason);
+        let Some(reason) = self.looking.take().or(broken) else { return };
         for tap in self.taps.iter_mut().filter(|t| t.is_closing()) {
             tap.end_capture(now, false, out);
         }
@@ -515,6 +542,7 @@ impl Call {
     /// Takes every capture down and lets the call go on.
     pub(crate) fn stop_capture(&mut self, now: Timestamp, call_over: bool, out: &mut Vec<Command>) {
         self.broken = None;
+        self.looking = None;
         for tap in &mut self.taps {
             tap.close(out);
             tap.end_capture(now, call_over, out);

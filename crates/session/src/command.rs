@@ -38,6 +38,11 @@ pub enum Request {
         /// Its id.
         id: Minted,
     },
+    /// Look whether a channel of a call is still there: [`crate::Outcome::Gone`] when it is not.
+    Look {
+        /// The channel.
+        channel: Uniqueid,
+    },
     /// Let a channel that waits in the hook go on in the dialplan.
     Continue {
         /// The channel.

@@ -13,7 +13,11 @@ use crate::call::{Call, told};
 use crate::gone::Gone;
 use crate::{CallFacts, CaptureRule, ChannelSeen, Command, Input, KnownCall, Outcome, Request};
 
-/// Between two tries to let a channel out of the hook that AMI never showed.
+/// How long AMI's Newchannel may come after ARI's StasisStart of the same channel. After that AMI may be dead without anybody
+/// knowing it yet, and the call is made on ARI's word alone.
+const AMI_LATE_MAX: Duration = Duration::from_millis(500);
+
+/// Between two tries to let a channel out of the hook that is no call.
 const STRAY_PAUSE: Duration = Duration::from_secs(5);
 
 /// Channel technologies that are never a person's call: what Asterisk or a gateway makes for its own purposes. `AsyncGoto`
@@ -63,8 +67,8 @@ pub struct Switchboard {
     /// Channels of calls, also by the Linkedid they came with.
     pub(crate) by_channel: HashMap<Uniqueid, SessionId>,
     pub(crate) bridges: Bridges,
-    /// Channels in the hook that AMI has not shown yet (its Newchannel comes over another connection), and when each is
-    /// let go all the same. One whose call has ended already stays here until ARI tells.
+    /// Channels in the hook that AMI has not shown yet (its Newchannel comes over another connection), and when each becomes
+    /// a call all the same, or is let go (again) if it cannot.
     strays: BTreeMap<Uniqueid, (ChannelSeen, Timestamp)>,
     gone: Gone,
     /// While AMI is away, a channel in the hook is taken for a call of its own; the next list puts that right.
@@ -137,13 +141,7 @@ impl Switchboard {
             Input::BridgeLeft { bridge, channel } => self.bridges.left(&bridge, &channel),
             Input::PickedUp { target, by } => self.picked_up(now, &target, &by, &mut out),
             Input::Told { channel, kind } => self.with_channel(&channel, |call| call.tell(now, kind, &mut out)),
-            Input::ChannelGone { channel, cause } => {
-                self.gone.insert(channel.clone());
-                self.strays.remove(&channel);
-                self.bridges.gone(&channel);
-                self.with_channel(&channel, |call| call.leg_left(now, &channel, cause, &mut out));
-                self.follow_channel(now, &channel, &mut out);
-            }
+            Input::ChannelGone { channel, cause } => self.channel_gone(now, &channel, cause, &mut out),
             Input::PbxDown(reason) => self.calls.values_mut().for_each(|c| c.lost(now, reason, &mut out)),
             Input::AriUp { minted } => self.ari_back(now, &minted, &mut out),
             Input::AriDown => self.ari_up = false,
@@ -264,9 +262,9 @@ impl Switchboard {
             if self.gone.contains(&channel) {
                 return;
             }
-            self.strays.insert(channel, (seen, now + self.config.hook_timeout));
-            if !self.ami_up {
-                self.ami_lost(now, out);
+            match self.ami_up {
+                true => drop(self.strays.insert(channel, (seen, now + AMI_LATE_MAX.min(self.config.hook_timeout)))),
+                false => self.on_aris_word(now, seen, out),
             }
             return;
         };
@@ -290,6 +288,7 @@ impl Switchboard {
                     crate::tap::TapStep::Quiet
                 });
             }),
+            Request::Look { channel } => self.looked(now, &channel, outcome, out),
             Request::Continue { channel } if self.strays.contains_key(&channel) => {
                 if matches!(outcome, Outcome::Done { .. } | Outcome::Gone) {
                     self.strays.remove(&channel);
@@ -299,12 +298,44 @@ impl Switchboard {
         }
     }
 
+    /// A capture broke while AMI is away: ARI knows whether the call is over.
+    fn looked(&mut self, now: Timestamp, channel: &Uniqueid, outcome: &Outcome, out: &mut Vec<Command>) {
+        if *outcome == Outcome::Gone {
+            return self.channel_gone(now, channel, 0, out);
+        }
+        let Some(session) = self.by_channel.get(channel).copied() else { return };
+        let mut again = false;
+        self.with_session(session, |call| again = call.tap_failed(now, channel, out));
+        if again {
+            self.begin_capture(now, session, out);
+        }
+    }
+
+    fn channel_gone(&mut self, now: Timestamp, channel: &Uniqueid, cause: u16, out: &mut Vec<Command>) {
+        self.gone.insert(channel.clone());
+        self.strays.remove(channel);
+        self.bridges.gone(channel);
+        self.with_channel(channel, |call| call.leg_left(now, channel, cause, out));
+        self.follow_channel(now, channel, out);
+    }
+
     /// AMI is away: who waits in the hook is captured on ARI's word alone.
     fn ami_lost(&mut self, now: Timestamp, out: &mut Vec<Command>) {
         self.ami_up = false;
         for (seen, _) in std::mem::take(&mut self.strays).into_values() {
-            self.channel_new(now, &seen, false, out);
+            self.on_aris_word(now, seen, out);
+        }
+    }
+
+    /// A channel in the hook that AMI does not show: a call of its own, until AMI's next list puts that right.
+    fn on_aris_word(&mut self, now: Timestamp, seen: ChannelSeen, out: &mut Vec<Command>) {
+        self.channel_new(now, &seen, false, out);
+        let channel = Uniqueid::new(&seen.uniqueid);
+        if self.by_channel.contains_key(&channel) {
             self.hook_entered(now, seen, out);
+        } else {
+            out.push(Command::Ask(Request::Continue { channel: channel.clone() }));
+            self.strays.insert(channel, (seen, now + STRAY_PAUSE));
         }
     }
 
@@ -385,22 +416,24 @@ impl Switchboard {
         self.ari_up = true;
         self.compare_minted(now, minted, out);
         let by_hook = self.config.tap_mode == TapMode::Hook;
-        let waiting = self.calls.values().filter(|c| !c.has_active_tap() && (!by_hook || c.was_tapped()));
-        for session in waiting.map(|c| c.record.id).collect::<Vec<_>>() {
-            self.with_session(session, Call::tries_anew);
-            self.begin_capture(now, session, out);
+        let untapped = self.calls.values().filter(|c| !c.has_active_tap() && (!by_hook || c.was_tapped()));
+        for session in untapped.map(|c| c.record.id).collect::<Vec<_>>() {
+            let (mut waits, ami_up) = (true, self.ami_up);
+            self.with_session(session, |call| waits = call.tries_anew(now, ami_up));
+            if waits {
+                self.begin_capture(now, session, out);
+            }
         }
     }
 
     fn tick(&mut self, now: Timestamp, out: &mut Vec<Command>) {
-        for (channel, (_, until)) in self.strays.iter_mut().filter(|(_, (_, until))| *until <= now) {
-            *until = now + STRAY_PAUSE;
-            out.push(Command::Ask(Request::Continue { channel: channel.clone() }));
+        for (_, (seen, _)) in self.strays.extract_if(.., |_, (_, until)| *until <= now).collect::<Vec<_>>() {
+            self.on_aris_word(now, seen, out);
         }
         let sessions: Vec<SessionId> = self.calls.keys().copied().collect();
         for session in sessions {
-            let mut again = false;
-            self.with_session(session, |call| again = call.tick(now, out));
+            let (mut again, ami_up) = (false, self.ami_up);
+            self.with_session(session, |call| again = call.tick(now, ami_up, out));
             self.follow(now, session, out);
             if again {
                 self.begin_capture(now, session, out);

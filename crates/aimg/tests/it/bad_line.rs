@@ -168,16 +168,18 @@ fn flow_of<'a>(flows: &'a [Flow], words: &FlowCertificate, channel: &[u8]) -> (&
     let apart_us = |f: &Flow| f.arrived.first().map(|(at, _)| at.micros_since(first).abs());
     let near = |f: &&Flow| apart_us(f).is_some_and(|us| us <= HANDED_OVER_US_MAX);
     let near: Vec<&Flow> = flows.iter().filter(near).collect();
-    let found = near.iter().find_map(|f| Some((*f, place_in(f, channel, words.pauses_ms)?)));
+    let found = near.iter().find_map(|f| Some((*f, place_in(f, channel, words)?)));
     let sources: Vec<(SocketAddrV4, Truth)> = near.iter().map(|f| (f.source, Truth::of(f))).collect();
     found.unwrap_or_else(|| panic!("the channel is none of these: {sources:?}: {words:?}"))
 }
 
 /// Where in a channel a flow begins, when from there on each of its packets that arrived is in its place, byte for byte,
 /// with silence for each that was lost, and nothing but silence before and after.
-fn place_in(flow: &Flow, channel: &[u8], pauses_ms: u64) -> Option<usize> {
+fn place_in(flow: &Flow, channel: &[u8], words: &FlowCertificate) -> Option<usize> {
     // A source that paused is allowed its pauses, and no more.
-    let paused = pauses_ms as usize * SAMPLES_PER_MS;
+    let pauses_ms = words.pauses_ms as usize;
+    // Begun milliseconds are not told.
+    let paused = if words.pauses > 0 { (pauses_ms + 1) * SAMPLES_PER_MS } else { 0 };
     assert!(
         paused <= stumbled(flow) + 20 * SAMPLES_PER_MS,
         "silence for {pauses_ms} ms, though the source did not pause"

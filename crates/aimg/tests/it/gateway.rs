@@ -59,9 +59,15 @@ impl Gateway {
     /// Waits until it has logged something.
     #[track_caller]
     pub(crate) fn wait_for_log(&self, text: &str) {
-        eventually(&format!("the gateway logs `{text}`"), || {
+        self.wait_for_log_times(text, 1);
+    }
+
+    /// Waits until it has logged something so many times.
+    #[track_caller]
+    pub(crate) fn wait_for_log_times(&self, text: &str, times: usize) {
+        eventually(&format!("the gateway logs `{text}` {times} times"), || {
             let log = self.log();
-            if log.contains(text) { Ok(()) } else { Err(log) }
+            if log.matches(text).count() >= times { Ok(()) } else { Err(log) }
         });
     }
 

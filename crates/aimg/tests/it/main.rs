@@ -22,6 +22,7 @@ mod doctor;
 mod frozen;
 mod killed;
 mod killed_often;
+mod links_cut;
 mod many_calls;
 mod one_part;
 mod packets_lost;

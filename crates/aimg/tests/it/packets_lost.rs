@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use aimg_audio::correlate::locate;
 use aimg_core::{Direction, TapMode};
 use aimg_testbed::{Context, Faults, Speech, Version};
 
 use crate::bad_line::{BadLine, Truth, all_faults, is_what_arrived};
 use crate::bench::all_went_well;
-use crate::stereo::{SAMPLES_PER_MS, Stereo, samples};
+use crate::stereo::{Stereo, samples};
+use crate::where_spoken::{EARLY_MS, hear};
 
 const TALK: Duration = Duration::from_secs(8);
 /// Calls follow each other at this rate, so that their flows can be told apart by their beginning.
@@ -17,9 +17,8 @@ const CALLS_PER_SECOND: u16 = 4;
 /// The network is calm in the last second, so that no packet is still under way when its call ends.
 const HARMED_PACKETS: usize = 330;
 
-/// A piece of the speech, and how alike it is at least to itself with every third packet missing.
-const PIECE_MS: std::ops::Range<usize> = 1_000..2_600;
-const LIKENESS_MIN: f64 = 0.5;
+/// How alike a piece of the speech is at least to itself with every third packet missing.
+const LIKENESS_MIN: f64 = 0.6;
 
 /// Any will do with which each kind of fault happens to each flow that has it.
 const SEED: u64 = 2;
@@ -54,9 +53,7 @@ fn the_certificate_says_what_the_network_did(version: Version) {
                 Direction::Caller => (Speech::caller().unwrap(), &left, &right),
                 Direction::Callee => (Speech::callee().unwrap(), &right, &left),
             };
-            let speech = speech.samples();
-            let piece = &speech[PIECE_MS.start * SAMPLES_PER_MS..PIECE_MS.end * SAMPLES_PER_MS];
-            let [own, other] = [its_own, other].map(|channel| locate(piece, channel).unwrap().peak);
+            let [own, other] = [its_own, other].map(|c| hear(&speech.samples(), EARLY_MS, c).0.peak);
             assert!(own >= LIKENESS_MIN && other < own, "{own} on its own side and {other} on the other");
             seen.push((flow.faults, Truth::of(flow)));
         }

@@ -17,7 +17,7 @@ const TALK: Duration = Duration::from_secs(31);
 
 /// Where pieces of the speech begin that are looked for, near its beginning and near its end, in milliseconds. Of several,
 /// one is whole also where a busy machine made Asterisk stumble.
-const EARLY_MS: [usize; 4] = [1_000, 1_800, 2_600, 3_400];
+pub(crate) const EARLY_MS: [usize; 4] = [1_000, 1_800, 2_600, 3_400];
 const LATE_MS: [usize; 4] = [25_000, 25_800, 26_600, 27_400];
 const PIECE_MS: usize = 800;
 
@@ -30,7 +30,7 @@ const OTHER_LIKENESS_MAX: f64 = 0.6;
 const DELAY_US: std::ops::RangeInclusive<i64> = -20_000..=150_000;
 
 /// Where in a channel a piece of the speech is that is most like itself there, and where in the speech it begins.
-fn hear(speech: &[i16], pieces_ms: [usize; 4], channel: &[i16]) -> (Match, usize) {
+pub(crate) fn hear(speech: &[i16], pieces_ms: [usize; 4], channel: &[i16]) -> (Match, usize) {
     let found = pieces_ms.into_iter().filter_map(|from_ms| {
         let piece = &speech[from_ms * SAMPLES_PER_MS..][..PIECE_MS * SAMPLES_PER_MS];
         Some((locate(piece, channel)?, from_ms))

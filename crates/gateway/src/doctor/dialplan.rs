@@ -33,7 +33,15 @@ fn judge(steps: &[Message], app: &str) -> Finding {
     let what = format!(
         "no step of the dialplan is Stasis({hook}): calls are captured only where realtime or Lua, which are not shown, have it"
     );
-    let lines = ["exten => _X.,1,Stasis(".to_owned() + &hook + ")", " same => n,Dial(PJSIP/${EXTEN},30)".to_owned()];
+    let lines = [
+        "exten => _X.,1,Set(HOOKED=${EXTEN})",
+        " same => n,Set(TIMEOUT(absolute)=5)",
+        &format!(" same => n,Stasis({hook})"),
+        " same => n(on),Set(TIMEOUT(absolute)=0)",
+        " same => n,Dial(PJSIP/${EXTEN},30)",
+        "exten => T,1,Goto(${HOOKED},on)",
+    ]
+    .map(str::to_owned);
     Finding::warning(Area::Dialplan, what)
         .cured_by("extensions.conf, each context by which calls come in, before anything answers or dials", lines)
         .then("asterisk -rx 'dialplan reload'")

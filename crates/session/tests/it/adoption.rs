@@ -202,3 +202,20 @@ fn a_capture_that_this_run_took_over_ends_with_a_call_that_ended_meanwhile() {
     assert!(!w.kinds().contains(&"tap_failed"));
     w.assert_nothing_left();
 }
+
+#[test]
+fn the_end_of_a_call_is_found_while_ami_is_away() {
+    let mut w = World::new(config(TapMode::Ami, "all"), InOrder);
+    w.channel("1.1", "1.1", "from-trunk");
+    w.state("1.1", ChannelState::Up);
+    w.settle(Duration::ZERO);
+    w.give(Input::AmiDown);
+    w.hangup_unseen("1.1");
+    w.settle(Duration::from_secs(1));
+    assert_eq!(w.states().last(), Some(&CallState::Ended));
+    assert_eq!((w.begun.len(), &w.ended[..]), (1, &[(0, true)][..]), "captured to its end, and not begun anew");
+    w.assert_nothing_left();
+    // Its Newchannel comes late.
+    w.give(Input::ChannelNew(ChannelSeen { uniqueid: "1.1".into(), linkedid: "1.1".into(), ..ChannelSeen::default() }));
+    w.assert_nothing_left();
+}

@@ -68,15 +68,31 @@ fn a_call_is_let_go_when_its_capture_fails() {
 }
 
 #[test]
-fn a_channel_that_ami_never_shows_is_let_go_in_time() {
+fn a_channel_that_ami_never_shows_is_a_call_all_the_same() {
     let mut w = World::new(config(TapMode::Hook, "all"), InOrder);
-    let seen = aimg_session::ChannelSeen { uniqueid: "1.1".into(), ..Default::default() };
+    let seen = aimg_session::ChannelSeen { uniqueid: "1.1".into(), name: "PJSIP/a-1".into(), ..Default::default() };
     w.channels.insert(aimg_core::Uniqueid::new("1.1"), seen);
     w.enter_hook("1.1");
-    w.settle(Duration::from_secs(1));
-    assert_eq!(w.in_hook.len(), 1, "Newchannel may still come");
-    w.settle(Duration::from_secs(2));
-    assert!(w.in_hook.is_empty() && w.sessions.is_empty());
+    w.settle(Duration::from_millis(400));
+    assert_eq!((w.in_hook.len(), w.sessions.len()), (1, 0), "Newchannel may still come");
+    w.settle(Duration::from_millis(600));
+    assert_eq!((released(&w), w.sessions.len()), (vec![true], 1), "AMI may be dead without anybody knowing it");
+}
+
+#[test]
+fn what_is_no_call_is_let_out_of_the_hook() {
+    for ami_is_away in [false, true] {
+        let mut w = World::new(config(TapMode::Hook, "all"), InOrder);
+        if ami_is_away {
+            w.give(aimg_session::Input::AmiDown);
+        }
+        let name = "Announcer/ARI-1".into();
+        let seen = aimg_session::ChannelSeen { uniqueid: "1.1".into(), name, ..Default::default() };
+        w.channels.insert(aimg_core::Uniqueid::new("1.1"), seen);
+        w.enter_hook("1.1");
+        w.settle(Duration::from_secs(1));
+        assert!(w.in_hook.is_empty() && w.sessions.is_empty() && w.board.is_empty());
+    }
 }
 
 #[test]

@@ -279,6 +279,12 @@ impl<C: Choice> World<C> {
         self.ami.push_back(Input::ChannelGone { channel, cause: 16 });
     }
 
+    /// The same while AMI is away: its Hangup never comes.
+    pub(crate) fn hangup_unseen(&mut self, uniqueid: &str) {
+        self.hangup(uniqueid);
+        self.ami.clear();
+    }
+
     pub(crate) fn object_dies(&mut self, id: &str) {
         if self.objects.remove(id) {
             self.snoop_targets.remove(id);
@@ -398,6 +404,8 @@ impl<C: Choice> World<C> {
                 self.object_dies(&id.to_string());
                 if there { Outcome::DONE } else { Outcome::Gone }
             }
+            Request::Look { channel } if self.channels.contains_key(channel) => Outcome::DONE,
+            Request::Look { .. } => Outcome::Gone,
             Request::Continue { channel } => {
                 if self.in_hook.remove(channel) {
                     self.ari.push_back(Input::HookLeft(channel.clone()));
