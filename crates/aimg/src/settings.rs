@@ -89,6 +89,8 @@ pub(crate) struct Settings {
     pub(crate) log: LogSettings,
     /// How long a call waits in the hook for its capture, at most.
     pub(crate) hook_timeout: Duration,
+    /// Calls of one PBX that are captured at once.
+    pub(crate) taps_max: usize,
     rows: Vec<Row>,
     strangers: Vec<String>,
 }
@@ -122,6 +124,7 @@ impl Settings {
                 .read_or(&table::LOG_FILTER, if debug { table::LOG_FILTER_DEBUG } else { table::LOG_FILTER_PLAIN }),
             format: reader.read(&table::LOG_FORMAT),
         };
+        let taps_max = reader.read(&table::TAPS_MAX);
         let hook_timeout = Duration::from_millis(reader.read(&table::HOOK_TIMEOUT_MS));
 
         let (rows, strangers) = reader.finish()?;
@@ -138,6 +141,7 @@ impl Settings {
             ari_listen,
             log,
             hook_timeout,
+            taps_max,
             rows,
             strangers,
         })

@@ -6,7 +6,7 @@ use aimg_store::{Pbx, Store, Tenant};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{open_store, serve, worker};
+use super::{open_store, serve};
 use crate::exit::{NotCaptured, Usage};
 use crate::output::Output;
 use crate::settings::Settings;
@@ -78,7 +78,7 @@ fn config(settings: &Settings) -> anyhow::Result<Config> {
         disk_reserve_bytes: settings.disk_reserve_bytes,
         media: serve::media_config(settings),
         ari_listen: settings.ari_listen.clone(),
-        taps_max: worker::TAPS_MAX,
+        taps_max: settings.taps_max,
     })
 }
 

@@ -13,8 +13,6 @@ use crate::cli::Serve;
 use crate::output::Output;
 use crate::settings::{LogFormat, Settings};
 
-/// Captures at once on one PBX: with two RTP ports each, a fifth of Asterisk's default range of 10,000.
-pub(super) const TAPS_MAX: usize = 1_000;
 /// How soon a PBX that was added is followed.
 pub(super) const PBXS_EVERY: Duration = Duration::from_secs(2);
 /// How long a stop waits for captures to be taken down.
@@ -51,7 +49,7 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
         media: super::serve::media_config(&settings),
         ari_listen: settings.ari_listen.clone(),
         hook_timeout: settings.hook_timeout,
-        taps_max: TAPS_MAX,
+        taps_max: settings.taps_max,
         pbxs_every: PBXS_EVERY,
         drain_timeout: DRAIN_TIMEOUT,
     };

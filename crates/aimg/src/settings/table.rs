@@ -171,6 +171,10 @@ settings! {
     LOG_FORMAT: LogFormat = "log.format", "AIMG_LOG_FORMAT", Text("text"), format::log_format,
         "text or json",
         "How log lines look.";
+    TAPS_MAX: usize = "taps_max", "AIMG_TAPS_MAX", Text("1000"), |s| format::count(s, 1..=100_000),
+        "1 to 100000",
+        "Calls of one PBX that are captured at once; those beyond go on without. Each takes two RTP ports of Asterisk, which \
+         has crashed when it had none left.";
     HOOK_TIMEOUT_MS: u64 = "hook.timeout_ms", "AIMG_HOOK_TIMEOUT_MS", Text("2000"), |s| format::count(s, 1..=60_000),
         "1 to 60000",
         "How long a call waits in the hook for its capture, at most, in milliseconds. Then it goes on without.";

@@ -127,6 +127,7 @@ fn every_setting_can_be_set_in_every_place() {
         ("ari.tls_key", "/key.pem"),
         ("log.filter", "warn"),
         ("log.format", "json"),
+        ("taps_max", "50"),
         ("hook.timeout_ms", "500"),
     ]);
     let set: Vec<_> = ALL.iter().filter_map(|about| Some((about, *samples.get(about.key)?))).collect();

@@ -125,6 +125,13 @@ impl Gateway {
         children.collect::<String>().split_whitespace().next()?.parse().ok()
     }
 
+    /// The most memory that the worker had resident.
+    pub(crate) fn memory_peak_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.worker())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
     /// Kills it and its worker, if it has one, with SIGKILL.
     pub(crate) fn kill9_with_worker(mut self) {
         let worker = self.worker_if_any();

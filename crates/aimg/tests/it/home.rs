@@ -171,7 +171,14 @@ impl Home {
 
     /// Starts the gateway and waits until it follows its PBX.
     pub(crate) fn serve_linked(&self) -> Gateway {
-        let gateway = self.serve();
+        self.serve_linked_with(&[])
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn serve_linked_with(&self, variables: &[(&str, &str)]) -> Gateway {
+        let mut command = self.aimg(&["serve", "--json"]);
+        command.envs(variables.iter().copied());
+        let gateway = Gateway::start(command, self.log("serve"));
         gateway.wait_for_log("AMI is up");
         gateway.wait_for_log("ARI is up");
         gateway

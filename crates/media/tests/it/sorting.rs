@@ -54,3 +54,32 @@ async fn bad_packets_of_a_flow_are_counted_by_reason() {
     assert_eq!((shard.wrong_payload_type, shard.truncated, shard.foreign), (2, 1, 0));
     assert_eq!(shard.packets, 14);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_is_counted_by_kind_and_costs_no_packet() {
+    const REAL: u16 = 300;
+    let rig = Rig::new(small());
+    let id = flow_id(1, Direction::Caller);
+    let ours = rig.flow(id).await;
+    let stranger = Sender::to(rig.media.stats().shards[0].address);
+    let other_payload_type = packets(7, [0]).into_iter().map(|mut p| (p[1] = 8, p).1).next().unwrap();
+    let mut sent = 0;
+    for real in packets(7, 0..REAL) {
+        for n in 0..4 {
+            stranger.send(&packet(9, n));
+        }
+        for _ in 0..3 {
+            ours.send(&[0xFF; 172]);
+            ours.send(&other_payload_type);
+        }
+        ours.send(&real);
+        sent += 11;
+        rig.until(|stats| stats.shards[0].packets == sent).await;
+    }
+    let (closed, got) = rig.close(id).await;
+    assert_eq!((closed.ledger, got), (whole(REAL.into()), packets(7, 0..REAL)));
+    let shard = &rig.media.stats().shards[0];
+    let each = u64::from(REAL);
+    assert_eq!((shard.foreign, shard.wrong_payload_type, shard.malformed.iter().sum()), (4 * each, 3 * each, 3 * each));
+    assert_eq!((shard.kernel_dropped, shard.dropped_by_us), (0, 0));
+}
