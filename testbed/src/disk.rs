@@ -74,18 +74,16 @@ impl Disk {
         run(as_root("sh").args(["-c", &trigger]))
     }
 
-    /// Mounts it anew, in order again.
+    /// Mounts it anew, in order again; once only.
     pub fn mend(&self) -> io::Result<()> {
+        run(as_root("sync").arg(format!("/dev/{}", self.device)))?;
         self.unmount()?;
-        // Repaired: 1.
-        let image = self.dir.path().join("image");
-        Command::new("/usr/sbin/e2fsck").args(["-f", "-y"]).arg(&image).output()?;
-        run(as_root("mount").args(["-o", "loop,errors=remount-ro"]).args([&image, &self.path()]))
-    }
-
-    /// Mounts it anew, for reading only.
-    pub fn make_read_only(&self) -> io::Result<()> {
-        run(as_root("mount").args(["-o", "remount,ro"]).arg(self.path()))
+        // A copy: an Asterisk that was started meanwhile has the broken one in its own mounts, and so the kernel keeps it.
+        let [image, copy] = ["image", "mended"].map(|name| self.dir.path().join(name));
+        fs::copy(image, &copy)?;
+        // Its exit code is 1 where it has repaired something.
+        Command::new("/usr/sbin/e2fsck").args(["-f", "-y"]).arg(&copy).output()?;
+        run(as_root("mount").args(["-o", "loop,errors=remount-ro"]).args([&copy, &self.path()]))
     }
 
     fn unmount(&self) -> io::Result<()> {

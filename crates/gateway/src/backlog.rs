@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aimg_core::NodeId;
-use aimg_recording::PartDir;
+use aimg_recording::{Manifest, PartDir};
 use aimg_store::Store;
 
-use crate::capture::{Studio, make_recording};
+use crate::capture::{Studio, make_recording, store_manifest};
 use crate::recovery::enter;
 
 /// Recordings that may wait. Those beyond are finished at the next start: their spools are there.
@@ -18,14 +18,22 @@ const TRY_EVERY: Duration = Duration::from_secs(2);
 
 /// The list. Clones are the same one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Backlog(Arc<Mutex<VecDeque<PartDir>>>);
+pub(crate) struct Backlog(Arc<Mutex<VecDeque<Waiting>>>);
+
+/// A recording that waits.
+#[derive(Clone, Debug)]
+struct Waiting {
+    dir: PartDir,
+    /// What is known of the call, which the disk may not have taken either; nothing for one of an earlier run.
+    manifest: Option<Manifest>,
+}
 
 impl Backlog {
     /// Keeps a part for later.
-    pub(crate) fn keep(&self, dir: PartDir) {
+    pub(crate) fn keep(&self, dir: PartDir, manifest: Option<Manifest>) {
         let mut waiting = self.waiting();
         if waiting.len() < WAITING_MAX {
-            waiting.push_back(dir);
+            waiting.push_back(Waiting { dir, manifest });
         } else {
             tracing::error!(session.id = %dir.session(), "too many recordings wait for the disk: finished at the next start");
         }
@@ -39,7 +47,10 @@ impl Backlog {
             tries.tick().await;
             // One that fails again ends the round: the disk is the same for the others.
             while studio.disks.have_room() {
-                let Some(dir) = self.oldest() else { break };
+                let Some(Waiting { dir, manifest }) = self.oldest() else { break };
+                if let Some(manifest) = &manifest {
+                    store_manifest(manifest, &dir).await;
+                }
                 match make_recording(&studio, dir.clone()).await {
                     Ok(finished) => {
                         tracing::info!(session.id = %dir.session(), "a recording that had waited for the disk is finished");
@@ -56,11 +67,11 @@ impl Backlog {
         }
     }
 
-    fn oldest(&self) -> Option<PartDir> {
+    fn oldest(&self) -> Option<Waiting> {
         self.waiting().front().cloned()
     }
 
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<PartDir>> {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

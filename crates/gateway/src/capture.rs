@@ -131,7 +131,7 @@ async fn run(studio: Studio, manifest: Manifest, inbox: Inbox, orders: mpsc::Rec
             return inbox.tell(Input::CaptureOpened { session, part, result: Err(why) }).await;
         }
     }
-    keep(&manifest, &dir).await;
+    store_manifest(&manifest, &dir).await;
     carry_on(studio, manifest, inbox, orders).await;
 }
 
@@ -143,7 +143,7 @@ async fn carry_on(studio: Studio, mut manifest: Manifest, inbox: Inbox, mut orde
     run_dry(&studio, session, part).await;
     let ledgers = close(&studio, session, part).await;
     studio.journal.push(live_change(&manifest, ledgers));
-    keep(&manifest, &dir).await;
+    store_manifest(&manifest, &dir).await;
     let result = finish(&studio, &manifest, dir).await;
     studio.routes.remove(session);
     inbox.tell(Input::CaptureClosed { session, part, result }).await;
@@ -187,7 +187,7 @@ async fn attend(studio: &Studio, manifest: &mut Manifest, dir: &PartDir, orders:
             order = orders.recv() => match order {
                 Some(Order::Answered(at)) => {
                     manifest.answered_at = Some(at);
-                    keep(manifest, dir).await;
+                    store_manifest(manifest, dir).await;
                 }
                 Some(Order::End { at, call_over }) => {
                     manifest.ended_at = call_over.then_some(at);
@@ -240,7 +240,7 @@ pub(crate) async fn close(studio: &Studio, session: SessionId, part: u16) -> [Op
 }
 
 /// Writes the manifest. Should that fail, the recording is still made, from what the spool itself tells.
-async fn keep(manifest: &Manifest, dir: &PartDir) {
+pub(crate) async fn store_manifest(manifest: &Manifest, dir: &PartDir) {
     let (manifest, dir) = (manifest.clone(), dir.clone());
     let session = manifest.session;
     match tokio::task::spawn_blocking(move || manifest.store(&dir)).await {
@@ -266,7 +266,7 @@ async fn finish(studio: &Studio, manifest: &Manifest, dir: PartDir) -> Result<bo
     let finished = match make_recording(studio, dir.clone()).await {
         Ok(finished) => finished,
         Err(Unfinished { reason, is_passing: true }) => {
-            studio.backlog.keep(dir);
+            studio.backlog.keep(dir, Some(manifest.clone()));
             return Err(format!("{reason}; it is tried again when the disk has room"));
         }
         Err(Unfinished { reason, .. }) => return Err(reason),

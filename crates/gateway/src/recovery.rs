@@ -126,7 +126,7 @@ impl Left {
                 Err(Unfinished { reason, is_passing }) => {
                     tracing::error!(session.id = %dir.session(), error = reason, "a recording could not be finished, its spool is kept");
                     if is_passing {
-                        studio.backlog.keep(dir);
+                        studio.backlog.keep(dir, None);
                     }
                 }
             }

@@ -138,8 +138,10 @@ pub fn live_dir(base: &Path, spool_dir: &Path) -> io::Result<PathBuf> {
     if statfs(base)?.f_type != TMPFS {
         return Err(io::Error::other(format!("{} is not on tmpfs", base.display())));
     }
-    let spool = std::fs::metadata(spool_dir)?;
-    let dir = base.join(format!("aimg-{:x}-{:x}", spool.dev(), spool.ino()));
+    // By its path, which a disk that is mounted anew keeps, and its numbers it does not.
+    let spool_dir = spool_dir.canonicalize()?;
+    let name = spool_dir.to_string_lossy().replace('%', "%25").replace('/', "%2F");
+    let dir = base.join(format!("aimg{name}"));
     match DirBuilder::new().mode(0o700).create(&dir) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
         _ => {}

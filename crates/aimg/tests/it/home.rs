@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aimg_core::{CallEvent, CallEventKind, LegRow, SessionId, SessionRow, TapMode};
 use aimg_recording::Certificate;
-use aimg_testbed::{Access, Namespace};
+use aimg_testbed::{Access, Disk, Namespace};
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -119,6 +119,16 @@ impl Home {
         self.run(add).succeeded();
     }
 
+    /// Lets captures and recordings be on this disk, and keeps so many bytes of it free.
+    pub(crate) fn captures_to(&self, disk: &Disk, reserve_bytes: u64) {
+        fs::write(self.dir.path().join("aimg.toml"), format!("[disk]\nreserve_bytes = {reserve_bytes}\n")).unwrap();
+        fs::create_dir_all(self.data("")).unwrap();
+        for name in ["spool", "recordings"] {
+            fs::create_dir(disk.path().join(name)).unwrap();
+            std::os::unix::fs::symlink(disk.path().join(name), self.data(name)).unwrap();
+        }
+    }
+
     /// A file or directory of the data directory.
     pub(crate) fn data(&self, name: &str) -> PathBuf {
         self.dir.path().join("data").join(name)
@@ -154,7 +164,14 @@ impl Home {
 
     /// Starts the gateway and waits until its sockets are open.
     pub(crate) fn serve(&self) -> Gateway {
-        Gateway::start(self.aimg(&["serve", "--json"]), self.log("serve"))
+        self.serve_with(|_| {})
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn serve_with(&self, more: impl FnOnce(&mut Command)) -> Gateway {
+        let mut serve = self.aimg(&["serve", "--json"]);
+        more(&mut serve);
+        Gateway::start(serve, self.log("serve"))
     }
 
     /// Starts one part of the gateway and waits until its sockets are open.
