@@ -141,14 +141,6 @@ impl BadNetwork {
         self.shared().watched = Some(Watched { destination, seed, faults, calm: false, flows: Vec::new() });
     }
 
-    /// Does this to all flows, those that are there and those that come.
-    pub fn harm(&self, faults: Faults) {
-        if let Some(watched) = &mut self.shared().watched {
-            watched.faults = vec![faults];
-            watched.flows.iter_mut().for_each(|(flow, _)| flow.faults = faults);
-        }
-    }
-
     /// Does no more harm to any flow.
     pub fn calm(&self) {
         if let Some(watched) = &mut self.shared().watched {

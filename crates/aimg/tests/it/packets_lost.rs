@@ -78,3 +78,28 @@ fn the_certificate_says_what_the_network_did_on_22() {
 fn the_certificate_says_what_the_network_did_on_16() {
     the_certificate_says_what_the_network_did(Version::V16);
 }
+
+#[test]
+fn a_network_that_is_cut_for_a_second_costs_that_second() {
+    let line = BadLine::new(Version::V22, TapMode::Hook);
+    line.watch(SEED, &[]);
+    let mut callee = line.callee(1);
+    let mut caller = line.caller(Context::TapHook, &callee).talks_for(Duration::from_secs(5)).start().unwrap();
+    line.wait_until_sent(2, 60);
+    line.network.cut(true);
+    line.wait_until_sent(2, 120);
+    line.network.cut(false);
+    [&mut caller, &mut callee].into_iter().for_each(all_went_well);
+    let call = line.bench.home.finished_call();
+    line.bench.wait_until_asterisk_is_empty();
+    let flows = line.network.flows().unwrap();
+    // The connections of AMI and ARI are not lost: TCP sends again.
+    line.gateway.terminate_without_complaint();
+
+    let [recording] = &call.recordings[..] else { panic!("one recording: {:?}", call.recordings) };
+    for (_, flow) in is_what_arrived(&line.bench, recording, &flows) {
+        let truth = Truth::of(flow);
+        assert!(truth.lost >= 40 && truth.received >= 100, "{truth:?}");
+    }
+    assert!(!recording.complete);
+}
