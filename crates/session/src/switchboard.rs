@@ -75,6 +75,8 @@ pub struct Switchboard {
     ami_up: bool,
     /// While ARI is away, captures wait for it.
     ari_up: bool,
+    /// ARI came back before AMI: only AMI tells whether Asterisk was restarted, and so what became of calls that are gone.
+    restart_unknown: bool,
     ids_minted: u64,
     stopping: bool,
 }
@@ -91,6 +93,7 @@ impl Switchboard {
             gone: Gone::default(),
             ami_up: false,
             ari_up: false,
+            restart_unknown: false,
             ids_minted: 0,
             stopping: false,
         }
@@ -301,7 +304,10 @@ impl Switchboard {
     /// A capture broke while AMI is away: ARI knows whether the call is over.
     fn looked(&mut self, now: Timestamp, channel: &Uniqueid, outcome: &Outcome, out: &mut Vec<Command>) {
         if *outcome == Outcome::Gone {
-            return self.channel_gone(now, channel, 0, out);
+            if !self.restart_unknown {
+                self.channel_gone(now, channel, 0, out);
+            }
+            return;
         }
         let Some(session) = self.by_channel.get(channel).copied() else { return };
         let mut again = false;
@@ -342,6 +348,7 @@ impl Switchboard {
     /// AMI is back with the list of all channels.
     fn resync(&mut self, now: Timestamp, mut channels: Vec<ChannelSeen>, restarted: bool, out: &mut Vec<Command>) {
         self.ami_up = true;
+        self.restart_unknown = false;
         if restarted {
             self.calls.values_mut().for_each(|c| c.lost(now, FailReason::PbxRestarted, out));
             self.forget_done_calls();
@@ -414,6 +421,7 @@ impl Switchboard {
     /// ARI is back: what broke meanwhile is captured anew, and what could not begin begins.
     fn ari_back(&mut self, now: Timestamp, minted: &[Minted], out: &mut Vec<Command>) {
         self.ari_up = true;
+        self.restart_unknown |= !self.ami_up;
         self.compare_minted(now, minted, out);
         let by_hook = self.config.tap_mode == TapMode::Hook;
         let untapped = self.calls.values().filter(|c| !c.has_active_tap() && (!by_hook || c.was_tapped()));
