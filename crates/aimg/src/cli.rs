@@ -102,6 +102,12 @@ pub(crate) struct Serve {
     /// How far the gateway's clock is ahead of the machine's monotonic clock, in microseconds
     #[arg(long, hide = true, requires = "worker", allow_negative_numbers = true)]
     pub(crate) clock: Option<i64>,
+    /// Serve HTTP on this listener, which a parent holds: a file descriptor
+    #[arg(long, hide = true, requires = "worker", value_name = "FD")]
+    pub(crate) http: Option<i32>,
+    /// How many workers died before this one
+    #[arg(long, hide = true, requires = "worker", default_value_t = 0)]
+    pub(crate) deaths: u32,
     /// Go on with the captures of the worker before
     #[arg(long, hide = true, requires = "worker")]
     pub(crate) takeover: bool,

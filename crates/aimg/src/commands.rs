@@ -31,7 +31,10 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::AriHandler(serve) if !serve.worker.is_empty() => {
             worker::run(settings, output, Parts::AriAlone, serve).await
         }
-        Command::Serve(_) | Command::AriHandler(_) => serve::run(&settings).await,
+        Command::Serve(_) | Command::AriHandler(_) => {
+            worker::init_log(&settings);
+            serve::run(&settings).await
+        }
         Command::AmiHandler(of) => ami_handler::run(&settings, output, &of).await,
         Command::Check => check::run(&settings, output).await,
         Command::Doctor { pbx } => doctor::run(&settings, output, pbx).await,

@@ -44,6 +44,9 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(e) = cause.downcast_ref::<Media>() {
         return Some(of_media(e));
     }
+    if let Some(e) = cause.downcast_ref::<aimg_api::Error>() {
+        return Some(of_api(e));
+    }
     if let Some(e) = cause.downcast_ref::<Store>() {
         return Some(of_store(e));
     }
@@ -106,6 +109,14 @@ fn of_media(error: &Media) -> u8 {
     match error {
         Media::Config { .. } => USAGE,
         _ => UNAVAILABLE,
+    }
+}
+
+fn of_api(error: &aimg_api::Error) -> u8 {
+    match error {
+        aimg_api::Error::PortInUse { .. } => UNAVAILABLE,
+        aimg_api::Error::Bind { .. } => USAGE,
+        _ => IO,
     }
 }
 

@@ -12,7 +12,7 @@ mod sources;
 mod table;
 
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -62,6 +62,17 @@ pub(crate) struct MediaSettings {
     pub(crate) flows_max: usize,
 }
 
+/// What the HTTP service is set up with.
+#[derive(Clone, Debug)]
+pub(crate) struct HttpSettings {
+    /// Where it listens, if at all.
+    pub(crate) bind: Option<SocketAddr>,
+    /// The names under which it may be addressed.
+    pub(crate) allowed_hosts: Vec<String>,
+    /// What readers of metrics show, if those on other machines may read.
+    pub(crate) metrics_token: Option<SecretString>,
+}
+
 /// All settings, parsed and checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -85,6 +96,8 @@ pub(crate) struct Settings {
     pub(crate) media: MediaSettings,
     /// Where PBXs arrive that open ARI's event stream to us.
     pub(crate) ari_listen: Option<AriListen>,
+    /// The HTTP service.
+    pub(crate) http: HttpSettings,
     /// The log.
     pub(crate) log: LogSettings,
     /// How long a call waits in the hook for its capture, at most.
@@ -106,8 +119,7 @@ impl Settings {
 
         let secret_key = reader.read(&table::SECRET_KEY);
         let debug = reader.read(&table::DEBUG);
-        // Checked and shown; there is no HTTP service yet that could look at it.
-        reader.read(&table::ALLOWED_HOSTS);
+        let allowed_hosts = reader.read(&table::ALLOWED_HOSTS);
         let postgres = read_postgres(&mut reader);
         let data_dir = reader.read(&table::DATA_DIR);
         let sqlite = reader.read_or(&table::DATABASE_PATH, data_dir.join("aimg.db").display());
@@ -119,6 +131,11 @@ impl Settings {
         let node = reader.read(&table::NODE);
         let media = read_media(&mut reader);
         let ari_listen = read_ari_listen(&mut reader);
+        let http = HttpSettings {
+            bind: reader.read(&table::HTTP_BIND),
+            allowed_hosts,
+            metrics_token: reader.read(&table::HTTP_METRICS_TOKEN),
+        };
         let log = LogSettings {
             filter: reader
                 .read_or(&table::LOG_FILTER, if debug { table::LOG_FILTER_DEBUG } else { table::LOG_FILTER_PLAIN }),
@@ -139,6 +156,7 @@ impl Settings {
             node,
             media,
             ari_listen,
+            http,
             log,
             hook_timeout,
             taps_max,

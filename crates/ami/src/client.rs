@@ -148,6 +148,11 @@ impl Events {
         })
     }
 
+    /// Events that wait for [`Events::next`].
+    pub fn backlog(&self) -> usize {
+        self.live.as_ref().map_or(0, queue::Receiver::len)
+    }
+
     /// The same without looking into events.
     pub(crate) async fn incoming(&mut self) -> Option<Incoming> {
         if let Some(live) = &mut self.live {

@@ -58,6 +58,11 @@ impl Sender {
 }
 
 impl Receiver {
+    /// Events in it.
+    pub(crate) fn len(&self) -> usize {
+        self.events.len()
+    }
+
     /// The next event; nothing once the reader has ended and all its events were taken.
     pub(crate) async fn pop(&mut self) -> Option<Message> {
         let event = self.events.recv().await?;

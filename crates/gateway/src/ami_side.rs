@@ -4,6 +4,7 @@ use aimg_session::Input;
 use aimg_store::Pbx;
 use tokio::sync::watch;
 
+use crate::alarm::{Alarm, Alarms, Subject};
 use crate::link::{LinkReport, LinkState, report_down};
 use crate::translate;
 
@@ -12,9 +13,15 @@ use crate::translate;
 pub(crate) struct AmiSide {
     /// Asterisk's start, as it was told when AMI was last up.
     asterisk_started: Option<String>,
+    alarms: Alarms,
 }
 
 impl AmiSide {
+    /// One that raises its alarms there.
+    pub(crate) fn telling(alarms: Alarms) -> Self {
+        Self { asterisk_started: None, alarms }
+    }
+
     /// What a notice means to calls.
     pub(crate) fn inputs(
         &mut self,
@@ -29,11 +36,16 @@ impl AmiSide {
                 tracing::info!(pbx.id = %pbx.id, pbx = pbx.name, asterisk = up.server.asterisk_version,
                     channels = up.channels.len(), "AMI is up");
                 report.send_modify(|r| r.ami = LinkState::Up);
+                self.alarms.set(Alarm::AmiDown, Subject::pbx(pbx.tenant, pbx.id), None);
                 vec![Input::AmiUp { channels: translate::ami_up(&up), restarted }]
             }
             aimg_ami::Notice::Event { event, .. } => translate::ami_event(event),
             aimg_ami::Notice::Down { error, .. } => {
-                report_down(pbx, report, "AMI", &error.to_string(), error.is_refusal(), |r| &mut r.ami);
+                let (alarms, reason) = (&self.alarms, error.to_string());
+                if matches!(error, aimg_ami::Error::Overflow { .. }) {
+                    alarms.happened(Alarm::EventsOverflowed, Subject::pbx(pbx.tenant, pbx.id), None, &reason);
+                }
+                report_down(alarms, pbx, report, Alarm::AmiDown, &reason, error.is_refusal(), |r| &mut r.ami);
                 vec![Input::AmiDown]
             }
             _ => Vec::new(),

@@ -1,6 +1,7 @@
 //! Recordings that the disk did not take: their spools are kept, and they are tried again when there is room.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +19,10 @@ const TRY_EVERY: Duration = Duration::from_secs(2);
 
 /// The list. Clones are the same one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Backlog(Arc<Mutex<VecDeque<Waiting>>>);
+pub(crate) struct Backlog {
+    waiting: Arc<Mutex<VecDeque<Waiting>>>,
+    overflowed: Arc<AtomicU64>,
+}
 
 /// A recording that waits.
 #[derive(Clone, Debug)]
@@ -28,6 +32,17 @@ struct Waiting {
     manifest: Option<Manifest>,
 }
 
+/// How many recordings wait for the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BacklogCounts {
+    /// They are tried again when there is room.
+    pub waiting: u64,
+    /// So many may wait.
+    pub waiting_max: u64,
+    /// Those beyond, which the next start finishes.
+    pub overflowed: u64,
+}
+
 impl Backlog {
     /// Keeps a part for later.
     pub(crate) fn keep(&self, dir: PartDir, manifest: Option<Manifest>) {
@@ -35,7 +50,16 @@ impl Backlog {
         if waiting.len() < WAITING_MAX {
             waiting.push_back(Waiting { dir, manifest });
         } else {
+            self.overflowed.fetch_add(1, Ordering::Relaxed);
             tracing::error!(session.id = %dir.session(), "too many recordings wait for the disk: finished at the next start");
+        }
+    }
+
+    pub(crate) fn counts(&self) -> BacklogCounts {
+        BacklogCounts {
+            waiting: self.waiting().len() as u64,
+            waiting_max: WAITING_MAX as u64,
+            overflowed: self.overflowed.load(Ordering::Relaxed),
         }
     }
 
@@ -72,6 +96,6 @@ impl Backlog {
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

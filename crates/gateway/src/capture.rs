@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use aimg_core::{Codec, Direction, FlowId, SessionId, SessionRow, Timestamp, Uniqueid};
@@ -19,8 +20,9 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::backlog::Backlog;
 use crate::disk::Disks;
-use crate::inbox::{Inbox, Routes};
+use crate::inbox::{Inbox, Routes, SessionClass};
 use crate::journal::Journal;
+use crate::monitor::Instruments;
 
 /// How often the ledgers of a running capture are written down for those who watch.
 const LIVE_EVERY: Duration = Duration::from_secs(1);
@@ -39,6 +41,7 @@ const ORDERS: usize = 2;
 pub(crate) struct Studio {
     pub(crate) media: Media,
     pub(crate) journal: Journal,
+    pub(crate) instruments: Instruments,
     pub(crate) routes: Routes,
     pub(crate) clock: Clock,
     pub(crate) spool_dir: PathBuf,
@@ -98,7 +101,7 @@ impl Captures {
     pub(crate) fn resume(&mut self, manifest: Manifest) {
         let (sender, orders) = mpsc::channel(ORDERS);
         self.running.insert((manifest.session, manifest.part), sender);
-        self.studio.routes.insert(manifest.session, self.inbox.clone());
+        self.studio.routes.insert(manifest.session, self.inbox.clone(), class_of(&manifest));
         tokio::spawn(carry_on(self.studio.clone(), manifest, self.inbox.clone(), orders));
     }
 
@@ -115,7 +118,9 @@ impl Captures {
     fn order(&mut self, session: SessionId, part: u16, order: Order) {
         if let Some(capture) = self.running.get(&(session, part)) {
             // No room means that the capture has ended by itself: it is never given more orders than fit.
-            let _ = capture.try_send(order);
+            if capture.try_send(order).is_err() {
+                self.studio.instruments.tallies.unclaimed_order();
+            }
         }
     }
 }
@@ -123,7 +128,7 @@ impl Captures {
 async fn run(studio: Studio, manifest: Manifest, inbox: Inbox, orders: mpsc::Receiver<Order>) {
     let (session, part) = (manifest.session, manifest.part);
     let dir = manifest.part_dir(&studio.spool_dir);
-    studio.routes.insert(session, inbox.clone());
+    studio.routes.insert(session, inbox.clone(), class_of(&manifest));
     match open(&studio, &manifest, &dir).await {
         Ok(addresses) => inbox.tell(Input::CaptureOpened { session, part, result: Ok(addresses) }).await,
         Err(why) => {
@@ -296,6 +301,13 @@ pub(crate) fn spool_of(dir: &PartDir, direction: Direction, live_dir: Option<&Pa
 
 /// Finishes one part directory on a thread that may wait for the disk.
 pub(crate) async fn make_recording(studio: &Studio, dir: PartDir) -> Result<Finished, Unfinished> {
+    let _waiting = Waiting::begin(&studio.instruments.finishing);
+    let tallies = &studio.instruments.tallies;
+    let made = recording_of(studio, dir).await;
+    made.inspect(|finished| tallies.recording(finished)).inspect_err(|_| tallies.recording_failed())
+}
+
+async fn recording_of(studio: &Studio, dir: PartDir) -> Result<Finished, Unfinished> {
     let defect = |reason: String| Unfinished { reason, is_passing: false };
     let _place = studio.finishing.acquire().await.map_err(|e| defect(e.to_string()))?;
     let (recordings_dir, live_dir) = (studio.recordings_dir.clone(), studio.live_dir.clone());
@@ -307,6 +319,26 @@ pub(crate) async fn make_recording(studio: &Studio, dir: PartDir) -> Result<Fini
             .map_err(|e| Unfinished { is_passing: e.is_passing(), reason: e.to_string() })
     });
     made.await.map_err(|e| defect(e.to_string()))?
+}
+
+/// Counted for as long as it lives.
+struct Waiting<'a>(&'a AtomicU64);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicU64) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn class_of(manifest: &Manifest) -> SessionClass {
+    SessionClass { tenant: manifest.tenant, pbx: manifest.pbx, codec: manifest.codec }
 }
 
 pub(crate) fn recording_row(finished: &Finished, created_at: Timestamp) -> RecordingRow {

@@ -34,6 +34,8 @@ pub struct Config {
     pub taps_max: usize,
     /// How often the list of PBXs is read from the store again: how long a PBX added at the command line waits.
     pub pbxs_every: Duration,
+    /// Workers that died before this one, under the same parent.
+    pub worker_deaths: u32,
     /// How long a stop waits for captures to be taken down and recordings to be finished.
     pub drain_timeout: Duration,
 }

@@ -44,7 +44,7 @@ pub struct DiskReport {
 
 /// The way to the latest look at the disks. Cheap to clone; it never waits.
 #[derive(Clone, Debug)]
-pub struct Disks {
+pub(crate) struct Disks {
     report: watch::Receiver<[DiskRoom; 2]>,
     reserve_bytes: u64,
     refused: Arc<AtomicU64>,
@@ -62,7 +62,7 @@ impl Disks {
     }
 
     /// As of the last look, a second ago at most where the disks answer.
-    pub fn report(&self) -> DiskReport {
+    pub(crate) fn report(&self) -> DiskReport {
         let [spool, recordings] = self.report.borrow().clone();
         DiskReport {
             spool,
@@ -87,6 +87,12 @@ impl Disks {
 }
 
 impl DiskRoom {
+    /// That it is low, in a sentence that stays the same while it is.
+    pub(crate) fn below(&self, reserve_bytes: u64) -> String {
+        let reserve = reserve_bytes.div_ceil(MIB);
+        format!("the disk of {} has less than {reserve} MiB free, which are kept for what runs", self.dir.display())
+    }
+
     fn shortage(&self, reserve_bytes: u64) -> String {
         let (free, reserve) = (self.free_bytes.unwrap_or(0) / MIB, reserve_bytes.div_ceil(MIB));
         format!(
@@ -115,7 +121,12 @@ async fn look_on(sender: watch::Sender<[DiskRoom; 2]>, reserve_bytes: u64) {
         let before = sender.borrow().clone();
         let rooms = look(before.clone(), reserve_bytes).await;
         for (room, was) in rooms.iter().zip(&before) {
-            tell(room, was, reserve_bytes);
+            if was.is_low && !room.is_low {
+                tracing::info!("the disk of {} has room: captures begin", room.dir.display());
+            }
+            if room.free_bytes.is_none() && was.free_bytes.is_some() {
+                tracing::error!("the free space of {} cannot be seen any more", room.dir.display());
+            }
         }
         sender.send_replace(rooms);
     }
@@ -132,22 +143,6 @@ async fn look(rooms: [DiskRoom; 2], reserve_bytes: u64) -> [DiskRoom; 2] {
 /// Bytes that a program without special rights may still write.
 fn free_bytes(dir: &Path) -> Option<u64> {
     statvfs(dir).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize))
-}
-
-fn tell(room: &DiskRoom, was: &DiskRoom, reserve_bytes: u64) {
-    let dir = room.dir.display();
-    match (was.is_low, room.is_low) {
-        (false, true) => {
-            tracing::error!(alarm = "disk_low", "no capture begins: {}", room.shortage(reserve_bytes));
-        }
-        (true, false) => {
-            tracing::info!(alarm = "disk_low", cleared = true, "the disk of {dir} has room: captures begin")
-        }
-        _ if room.free_bytes.is_none() && was.free_bytes.is_some() => {
-            tracing::error!("the free space of {dir} cannot be seen any more");
-        }
-        _ => {}
-    }
 }
 
 #[cfg(test)]

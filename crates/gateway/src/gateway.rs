@@ -16,10 +16,11 @@ use tokio::task::JoinHandle;
 use crate::backlog::Backlog;
 use crate::capture::{Captures, Studio};
 use crate::disk::Disks;
-use crate::inbox::{Inbox, Routes};
+use crate::inbox::{INBOX_INPUTS, Inbox, Routes};
 use crate::journal::Journal;
 use crate::link::{Link, LinkReport};
 use crate::links::{Links, Running, Wanted, id_seed};
+use crate::monitor::{Instruments, LinkWatch, Monitor};
 use crate::recovery::Left;
 use crate::{AriListen, Config, Error, Parts, ami_config, ari_config, ari_entrance};
 
@@ -57,9 +58,10 @@ pub struct Gateway {
     config: Config,
     store: Store,
     studio: Studio,
+    monitor: Monitor,
     left: Left,
     links: Links,
-    ari_listener: Option<aimg_ari::Listener>,
+    ari_listener: Option<Arc<aimg_ari::Listener>>,
     id_seed: u64,
     writer: JoinHandle<()>,
     _lock: SpoolLock,
@@ -82,13 +84,15 @@ impl Gateway {
             spools,
         };
         let (media, events, resumed) = Media::take_over(config.media.clone(), inheritance)?;
-        let (journal, writer) = Journal::start(store.clone());
+        let instruments = Instruments::default();
+        let (journal, writer) = Journal::start(store.clone(), instruments.alarms.clone());
         let routes = Routes::default();
-        tokio::spawn(routes.clone().carry(events));
+        tokio::spawn(routes.clone().carry(events, instruments.clone()));
         let studio = Studio {
             clock: media.clock(),
             media,
             journal,
+            instruments,
             routes,
             spool_dir: config.spool_dir.clone(),
             recordings_dir: config.recordings_dir.clone(),
@@ -99,10 +103,12 @@ impl Gateway {
         };
         left.resume(&studio, &resumed).await;
         let ari_listener = match &config.ari_listen {
-            Some(listen) => Some(listen_for_pbxs(listen).await?),
+            Some(listen) => Some(Arc::new(listen_for_pbxs(listen).await?)),
             None => None,
         };
-        Ok(Self { config, store, studio, left, links: Links::default(), ari_listener, id_seed, writer, _lock: lock })
+        let monitor = Monitor::new(&studio, config.media.flows_max, ari_listener.clone(), config.worker_deaths);
+        let links = Links::telling(studio.instruments.alarms.clone());
+        Ok(Self { config, store, studio, monitor, left, links, ari_listener, id_seed, writer, _lock: lock })
     }
 
     /// The addresses that Asterisk sends audio to, one a shard.
@@ -110,9 +116,9 @@ impl Gateway {
         self.studio.media.stats().shards.iter().map(|s| s.address).collect()
     }
 
-    /// How much room the disks have.
-    pub fn disks(&self) -> Disks {
-        self.studio.disks.clone()
+    /// Shows what it does, for as long as somebody looks.
+    pub fn monitor(&self) -> Monitor {
+        self.monitor.clone()
     }
 
     /// Runs until `stop` is done. Ends by itself with an error, and as for [`Stop::Drain`], when no PBX can be used until a
@@ -138,7 +144,7 @@ impl Gateway {
                         recovering = Some(tokio::spawn(left.finish(self.studio.clone(), self.store.clone(), self.config.node.clone())));
                     }
                 }
-                _ = look.tick() => {}
+                _ = look.tick() => self.monitor.look(Instant::now()),
             }
             if let Some(error) = self.links.hopeless() {
                 break Err(error);
@@ -178,7 +184,9 @@ impl Gateway {
 
     /// Starts links to PBXs that were added or enabled, and stops those of the others.
     async fn follow_pbxs(&mut self) -> Result<(), Error> {
-        for wanted in self.links.follow(&self.store, self.config.tenants.as_deref()).await? {
+        let lacking = self.links.follow(&self.store, self.config.tenants.as_deref()).await?;
+        self.monitor.retain_links(|pbx| self.links.is_running(pbx));
+        for wanted in lacking {
             let link = self.link(&wanted).await;
             self.links.add(&wanted.pbx, link);
         }
@@ -214,15 +222,24 @@ impl Gateway {
         let (report, watched) = watch::channel(LinkReport { pbx: pbx.name.clone(), ..LinkReport::default() });
         let (stop, stopped) = watch::channel(false);
         let row_of = pbx.changed_at;
+        let ari = self.ari_client(&pbx, &secrets, &ari_config)?;
+        let ami_config = ami_config(&pbx, &secrets);
+        let waiting_max = [ami_config.events_max, ari_config.events_max, INBOX_INPUTS];
+        let ami = (!ari_alone).then(|| aimg_ami::Client::start(ami_config));
+        let (tenant, name) = (pbx.tenant, pbx.name.clone());
+        let (ami_client, ari_client) = (ami.as_ref().map(|(client, _)| client.clone()), ari.0.clone());
+        let shown = LinkWatch { tenant, name, ami: ami_client, ari: ari_client, report: watched.clone(), waiting_max };
+        self.monitor.add_link(pbx.id, shown);
         let link = Link {
             board,
-            ari: self.ari_client(&pbx, &secrets, &ari_config)?,
-            ami: (!ari_alone).then(|| aimg_ami::Client::start(ami_config(&pbx, &secrets))),
+            ami,
+            ari,
             ari_config,
             media: self.studio.media.clone(),
             captures,
             inbox: (inbox, inputs),
             journal: self.studio.journal.clone(),
+            instruments: self.studio.instruments.clone(),
             clock: self.studio.clock,
             report,
             drain_timeout: self.config.drain_timeout,

@@ -2,11 +2,12 @@
 //!
 //! A [`Gateway`] wires the crates below it together: what Asterisk reports becomes an input of that PBX's reducer
 //! ([`aimg_session::Switchboard`]), and the commands that come back are executed here: by requests to Asterisk
-//! (`asterisk`), by flows and recordings (`capture`), by rows in the store (`journal`).
+//! (`asterisk`), by flows and recordings (`capture`), by rows in the store (`journal`). A [`Monitor`] shows how that goes.
 //!
 //! What it leaves to others: deciding (`session`), receiving audio (`media`), making recordings (`recording`), the
 //! protocols (`ami`, `ari`).
 
+mod alarm;
 mod ami_side;
 mod ari_alone;
 mod asterisk;
@@ -23,14 +24,22 @@ mod inbox;
 mod journal;
 mod link;
 mod links;
+mod monitor;
 mod pbx_config;
 mod recovery;
+mod tally;
 mod translate;
 mod watch;
 
+pub use alarm::{Alarm, AlarmState, HAPPENED_STAYS, Severity, Subject};
+pub use backlog::BacklogCounts;
 pub use config::{AriListen, Config, Parts};
-pub use disk::{DiskReport, DiskRoom, Disks};
+pub use disk::{DiskReport, DiskRoom};
 pub use error::Error;
 pub use gateway::{Gateway, Sockets, Stop};
+pub use journal::JournalCounts;
+pub use link::LinkState;
+pub use monitor::{FlowClass, Impediment, JournalObservation, LinkObservation, Monitor, Observation, OpenFlows};
 pub use pbx_config::{ami_config, ari_config, ari_entrance};
+pub use tally::{BUCKETS_MS, CallTally, FlowTally, Histogram, Missing};
 pub use watch::{SEEN_MAX, Seen, Watch, WatchConfig};

@@ -2,23 +2,29 @@
 
 use std::time::Duration;
 
+use aimg_core::{CallEvent, CallEventKind};
 use aimg_media::{Clock, Media};
 use aimg_session::{Command, Input, Outcome, Switchboard};
 use aimg_store::{Change, Pbx};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use crate::alarm::{Alarm, Alarms, Subject};
 use crate::ami_side::AmiSide;
 use crate::ari_alone;
 use crate::asterisk::Asterisk;
 use crate::capture::Captures;
 use crate::inbox::Inbox;
 use crate::journal::Journal;
+use crate::monitor::Instruments;
 use crate::translate;
+
+/// How often a link shows how many calls it has, and what waits.
+const SHOW_EVERY: Duration = Duration::from_millis(500);
 
 /// Where one of a link's two connections stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum LinkState {
+pub enum LinkState {
     /// It has not been up yet.
     #[default]
     Connecting,
@@ -32,6 +38,32 @@ pub(crate) enum LinkState {
     Lacking(String),
     /// Another program took our ARI application over; we do not fight back.
     Replaced(String),
+}
+
+impl LinkState {
+    /// The word for it in metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Up => "up",
+            Self::Down(_) => "down",
+            Self::Refused(_) => "refused",
+            Self::Lacking(_) => "lacking",
+            Self::Replaced(_) => "replaced",
+        }
+    }
+
+    /// Every word for it.
+    pub const NAMES: [&str; 6] = ["connecting", "up", "down", "refused", "lacking", "replaced"];
+
+    /// Why calls cannot be captured over it, if they cannot: one sentence.
+    pub(crate) fn why_not(&self) -> Option<String> {
+        match self {
+            Self::Up => None,
+            Self::Connecting => Some("it has not been up yet".to_owned()),
+            Self::Down(why) | Self::Refused(why) | Self::Lacking(why) | Self::Replaced(why) => Some(why.clone()),
+        }
+    }
 }
 
 /// Both connections of a link.
@@ -66,6 +98,7 @@ pub(crate) struct Link {
     pub(crate) captures: Captures,
     pub(crate) inbox: (Inbox, mpsc::Receiver<Input>),
     pub(crate) journal: Journal,
+    pub(crate) instruments: Instruments,
     pub(crate) clock: Clock,
     pub(crate) report: watch::Sender<LinkReport>,
     pub(crate) drain_timeout: Duration,
@@ -80,6 +113,7 @@ struct Desk {
     captures: Captures,
     inbox: Inbox,
     journal: Journal,
+    instruments: Instruments,
     clock: Clock,
     report: watch::Sender<LinkReport>,
     ami_side: AmiSide,
@@ -102,12 +136,14 @@ impl Link {
             captures: self.captures,
             inbox,
             journal: self.journal,
+            ami_side: AmiSide::telling(self.instruments.alarms.clone()),
+            instruments: self.instruments,
             clock: self.clock,
             report: self.report,
-            ami_side: AmiSide::default(),
             ari_alone: ami.is_none(),
         };
         let mut give_up: Option<Instant> = None;
+        let mut show = tokio::time::interval(SHOW_EVERY);
         loop {
             let tick = desk.next_tick();
             tokio::select! {
@@ -128,6 +164,7 @@ impl Link {
                 Some(input) = inputs.recv() => desk.give(input),
                 Some(result) = probed.recv() => desk.probed(result),
                 () = tokio::time::sleep_until(tick) => desk.give(Input::Tick),
+                _ = show.tick() => desk.show([ami.as_ref().map_or(0, |(_, events)| events.backlog()), ari.backlog(), inputs.len()]),
                 _ = stop.wait_for(|stop| *stop), if give_up.is_none() => {
                     give_up = Some(Instant::now() + self.drain_timeout);
                     desk.give(Input::Stop);
@@ -164,6 +201,9 @@ impl Desk {
             aimg_ari::Notice::Up { channels, bridges } => {
                 tracing::info!(pbx.id = %self.pbx.id, pbx = self.pbx.name, app = self.pbx.ari_app, "ARI is up");
                 self.report.send_modify(|r| r.ari = LinkState::Up);
+                for alarm in [Alarm::AriDown, Alarm::AriReplaced, Alarm::ModuleMissing] {
+                    self.alarm(alarm, None);
+                }
                 let bridges = bridges.into_iter().map(|b| b.id);
                 let mut inputs = translate::ari_up(&self.pbx.ari_app, &channels, bridges);
                 if self.ari_alone {
@@ -180,11 +220,17 @@ impl Desk {
             }
             aimg_ari::Notice::Down { error, .. } => {
                 let refused = matches!(error, aimg_ari::Error::Denied { .. });
-                report_down(&self.pbx, &self.report, "ARI", &error.to_string(), refused, |r| &mut r.ari);
+                let alarms = &self.instruments.alarms;
+                if matches!(error, aimg_ari::Error::StreamOverflow { .. }) {
+                    alarms.happened(Alarm::EventsOverflowed, self.subject(), None, &error.to_string());
+                }
+                report_down(alarms, &self.pbx, &self.report, Alarm::AriDown, &error.to_string(), refused, |r| {
+                    &mut r.ari
+                });
                 self.give(Input::AriDown);
             }
             aimg_ari::Notice::Replaced { error } => {
-                tracing::error!(pbx.id = %self.pbx.id, pbx = self.pbx.name, %error, "no more calls of this PBX can be captured");
+                self.alarm(Alarm::AriReplaced, Some(error.to_string()));
                 self.give(Input::AriDown);
                 self.report.send_modify(|r| r.ari = LinkState::Replaced(error.to_string()));
             }
@@ -194,7 +240,7 @@ impl Desk {
     /// What the PBX lacks for captures shows itself before the first call.
     fn probed(&mut self, result: Result<aimg_ari::Probe, aimg_ari::Error>) {
         if let Err(error @ aimg_ari::Error::ModuleMissing { .. }) = result {
-            tracing::error!(pbx.id = %self.pbx.id, pbx = self.pbx.name, %error, "calls on this PBX cannot be captured");
+            self.alarm(Alarm::ModuleMissing, Some(error.to_string()));
             self.report.send_modify(|r| r.ari = LinkState::Lacking(error.to_string()));
         }
     }
@@ -209,6 +255,32 @@ impl Desk {
             }
         }
         self.give(input);
+    }
+
+    fn alarm(&self, alarm: Alarm, why: Option<String>) {
+        self.instruments.alarms.set(alarm, self.subject(), why);
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::pbx(self.pbx.tenant, self.pbx.id)
+    }
+
+    /// Shows how many calls there are, and what waits: AMI events, ARI notices, inputs.
+    fn show(&self, waiting: [usize; 3]) {
+        self.instruments.tallies.show(self.pbx.tenant, self.pbx.id, self.board.counts(), waiting);
+    }
+
+    /// Counts what happened to a call, and raises the alarm that it may be.
+    fn note(&self, event: &CallEvent) {
+        let CallEvent { tenant, pbx, session, ref kind, .. } = *event;
+        self.instruments.tallies.event(tenant, pbx, kind);
+        let (alarm, why) = match kind {
+            CallEventKind::TapFailed { reason } => (Alarm::CaptureFailed, reason.as_str()),
+            CallEventKind::RecordingFailed { reason, .. } => (Alarm::RecordingUnfinished, reason.as_str()),
+            CallEventKind::HookReleased { ready: false } => (Alarm::HookTimedOut, "its capture was not ready in time"),
+            _ => return,
+        };
+        self.instruments.alarms.happened(alarm, self.subject(), Some(session), why);
     }
 
     fn give(&mut self, input: Input) {
@@ -246,29 +318,28 @@ impl Desk {
             Command::Emit(event) => {
                 tracing::info!(tenant.id = %event.tenant, pbx.id = %event.pbx, session.id = %event.session,
                     event = event.kind.name(), "{}", event.kind);
+                self.note(&event);
                 self.journal.push(Change::Event(event));
             }
         }
     }
 }
 
-/// Reports a lost connection once for each reason.
+/// Reports a lost connection.
 pub(crate) fn report_down(
+    alarms: &Alarms,
     pbx: &Pbx,
     report: &watch::Sender<LinkReport>,
-    which: &str,
+    alarm: Alarm,
     reason: &str,
     refused: bool,
     side: impl Fn(&mut LinkReport) -> &mut LinkState,
 ) {
-    let mut was = LinkState::Connecting;
     report.send_modify(|report| {
         let side = side(report);
-        was = side.clone();
-        let never_up = matches!(was, LinkState::Connecting | LinkState::Refused(_));
-        *side = if refused && never_up { LinkState::Refused(reason.into()) } else { LinkState::Down(reason.into()) };
+        let never_up = matches!(side, LinkState::Connecting | LinkState::Refused(_));
+        let reason = reason.to_owned();
+        *side = if refused && never_up { LinkState::Refused(reason) } else { LinkState::Down(reason) };
     });
-    if !matches!(&was, LinkState::Down(before) | LinkState::Refused(before) if before == reason) {
-        tracing::warn!(pbx.id = %pbx.id, pbx = pbx.name, reason, "{which} is down");
-    }
+    alarms.set(alarm, Subject::pbx(pbx.tenant, pbx.id), Some(reason.to_owned()));
 }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::Error;
+use crate::alarm::{Alarm, Alarms, Subject};
 use crate::link::{LinkReport, LinkState};
 
 /// A PBX that should get a link.
@@ -42,9 +43,19 @@ pub(crate) struct Links {
     running: HashMap<PbxId, Running>,
     /// PBXs whose rows cannot be used, and when those were last changed.
     unusable: HashMap<PbxId, Timestamp>,
+    alarms: Alarms,
 }
 
 impl Links {
+    /// None yet; what is wrong with a PBX's row is told there.
+    pub(crate) fn telling(alarms: Alarms) -> Self {
+        Self { alarms, ..Self::default() }
+    }
+
+    pub(crate) fn is_running(&self, pbx: PbxId) -> bool {
+        self.running.contains_key(&pbx)
+    }
+
     /// Looks at the list of PBXs, of these tenants alone where some are named: ends links that should not be any more, and
     /// says who should get one.
     pub(crate) async fn follow(&mut self, store: &Store, only: Option<&[TenantId]>) -> Result<Vec<Wanted>, Error> {
@@ -62,8 +73,10 @@ impl Links {
             if let Some(link) = self.running.remove(id) {
                 link.stop.send_replace(true);
                 let _ = link.task.await;
+                self.alarms.forget(*id);
             }
         }
+        self.unusable.extract_if(|id, _| !wanted.contains_key(id)).for_each(|(id, _)| self.alarms.forget(id));
         let lacks = |pbx: &Pbx| {
             let id = &pbx.id;
             !self.running.contains_key(id) && !gone.contains(id) && self.unusable.get(id) != Some(&pbx.changed_at)
@@ -75,11 +88,15 @@ impl Links {
     /// Takes a new link, or remembers that there cannot be one: a PBX whose row is damaged must not keep the others from being
     /// followed.
     pub(crate) fn add(&mut self, pbx: &Pbx, link: Result<Running, Error>) {
+        let subject = Subject::pbx(pbx.tenant, pbx.id);
         match link {
-            Ok(link) => drop(self.running.insert(pbx.id, link)),
+            Ok(link) => {
+                self.running.insert(pbx.id, link);
+                self.alarms.set(Alarm::PbxUnusable, subject, None);
+            }
             Err(error) => {
                 self.unusable.insert(pbx.id, pbx.changed_at);
-                tracing::error!(pbx.id = %pbx.id, pbx = pbx.name, %error, "this PBX cannot be followed until it is changed");
+                self.alarms.set(Alarm::PbxUnusable, subject, Some(error.to_string()));
             }
         }
     }

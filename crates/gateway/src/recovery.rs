@@ -13,6 +13,7 @@ use aimg_session::{KnownCall, RunningPart};
 use aimg_store::{Change, Store};
 
 use crate::Error;
+use crate::alarm::{Alarm, Subject};
 use crate::capture::{Studio, Unfinished, close, make_recording, recording_row, spool_of};
 
 /// What was found when the gateway started, before anything of its own was added.
@@ -124,7 +125,10 @@ impl Left {
             match make_recording(&studio, dir.clone()).await {
                 Ok(finished) => enter(&studio, &store, &finished, &node, &dir).await,
                 Err(Unfinished { reason, is_passing }) => {
-                    tracing::error!(session.id = %dir.session(), error = reason, "a recording could not be finished, its spool is kept");
+                    // Whose PBX it was may be what cannot be read.
+                    let subject = Subject { tenant: Some(dir.tenant()), ..Subject::GATEWAY };
+                    let alarms = &studio.instruments.alarms;
+                    alarms.happened(Alarm::RecordingUnfinished, subject, Some(dir.session()), &reason);
                     if is_passing {
                         studio.backlog.keep(dir, None);
                     }
@@ -188,11 +192,13 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::alarm::Alarms;
     use crate::backlog::Backlog;
     use crate::disk::Disks;
     use crate::fixture::{OPERATOR, store};
     use crate::inbox::Routes;
     use crate::journal::Journal;
+    use crate::monitor::Instruments;
 
     const CHUNK_BYTES: u32 = 8_192;
 
@@ -224,7 +230,8 @@ mod tests {
         Studio {
             clock: media.clock(),
             media,
-            journal: Journal::start(store.clone()).0,
+            journal: Journal::start(store.clone(), Alarms::default()).0,
+            instruments: Instruments::default(),
             routes: Routes::default(),
             spool_dir: dir.join("spool"),
             recordings_dir: dir.join("recordings"),

@@ -15,6 +15,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::alarm::Alarms;
 use crate::ami_side::AmiSide;
 use crate::gateway::{LOOK_EVERY, take_spool};
 use crate::journal::Journal;
@@ -74,7 +75,7 @@ impl Watch {
     /// it, and no call waits.
     pub async fn start(config: WatchConfig, store: Store, id_seed: u64) -> Result<(Self, mpsc::Receiver<Seen>), Error> {
         let lock = take_spool(&config.spool_dir).await?;
-        let (journal, writer) = Journal::start(store.clone());
+        let (journal, writer) = Journal::start(store.clone(), Alarms::default());
         let (events, seen) = mpsc::channel(SEEN_MAX);
         let show = Show { events, missed: Arc::default() };
         let (links, clock) = (Links::default(), Clock::anchored());

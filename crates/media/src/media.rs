@@ -281,6 +281,11 @@ impl Media {
         self.0.directory().flows.get(&flow).map(|entry| entry.published.snapshot())
     }
 
+    /// All open flows, each as of its shard's last tick.
+    pub fn flows(&self) -> Vec<(FlowId, FlowSnapshot)> {
+        self.0.directory().flows.iter().map(|(flow, entry)| (*flow, entry.published.snapshot())).collect()
+    }
+
     /// The counters.
     pub fn stats(&self) -> MediaStats {
         let of = |h: &ShardHandle| h.counters.snapshot(h.address, h.recv_buffer_bytes as u64);

@@ -158,6 +158,11 @@ impl Call {
         self.taps.iter().any(|t| !t.is_closing())
     }
 
+    /// Channels that wait in the hook and were not let go yet.
+    pub(crate) fn hooks_waiting(&self) -> usize {
+        self.hooks.values().filter(|h| !h.released).count()
+    }
+
     pub(crate) fn taps(&self) -> &[Tap] {
         &self.taps
     }

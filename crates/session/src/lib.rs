@@ -19,4 +19,4 @@ mod tap;
 pub use command::{Command, Request};
 pub use input::{ChannelSeen, ChannelState, Entered, Input, KnownCall, Outcome, RunningPart};
 pub use rule::{CallFacts, CaptureRule, RuleError};
-pub use switchboard::{Config, Switchboard};
+pub use switchboard::{CallCounts, Config, Switchboard};

@@ -59,6 +59,21 @@ pub struct Config {
     pub id_seed: u64,
 }
 
+/// The calls and captures of one PBX, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallCounts {
+    /// Sessions that are not over.
+    pub live: usize,
+    /// Channels that wait in the hook.
+    pub in_hook: usize,
+    /// Captures asked of Asterisk that do not flow in both directions yet.
+    pub attaching: usize,
+    /// Captures that flow in both directions.
+    pub flowing: usize,
+    /// Captures that are being taken down or finished.
+    pub closing: usize,
+}
+
 /// The reducer: all calls of one PBX.
 #[derive(Debug)]
 pub struct Switchboard {
@@ -97,6 +112,23 @@ impl Switchboard {
             ids_minted: 0,
             stopping: false,
         }
+    }
+
+    /// How many calls and captures there are. Takes time in proportion to the calls.
+    pub fn counts(&self) -> CallCounts {
+        let mut counts = CallCounts { in_hook: self.strays.len(), ..CallCounts::default() };
+        for call in self.calls.values() {
+            counts.live += usize::from(!call.record.state.is_over());
+            counts.in_hook += call.hooks_waiting();
+            for tap in call.taps() {
+                match (tap.is_closing(), tap.is_flowing()) {
+                    (true, _) => counts.closing += 1,
+                    (false, true) => counts.flowing += 1,
+                    (false, false) => counts.attaching += 1,
+                }
+            }
+        }
+        counts
     }
 
     /// Sessions that are not over, or whose capture is still being taken down.

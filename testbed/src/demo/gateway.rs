@@ -57,8 +57,9 @@ impl Gateway {
         let gateway = Self { aimg: aimg.to_owned(), dir: dir.to_owned(), serve: None };
         // A string of JSON is one of TOML as well.
         let data_dir = serde_json::Value::from(dir.join("data").to_string_lossy());
-        let settings =
-            format!("data_dir = {data_dir}\n\n[media]\n# Any free port: other gateways may run here.\nport = 0\n");
+        let settings = format!(
+            "data_dir = {data_dir}\n\n[media]\n# Any free port: other gateways may run here.\nport = 0\n\n[http]\nbind = \"127.0.0.1:0\"\n"
+        );
         fs::write(dir.join("aimg.toml"), settings).map_err(Error::io("cannot write aimg.toml"))?;
         Ok(gateway)
     }

@@ -1,11 +1,12 @@
 //! `aimg serve`: a small parent that outlives its worker.
 //!
-//! It holds the media plane's sockets, so that packets wait in the kernel while a worker is replaced, and nothing else:
+//! It holds the media plane's sockets, so that packets wait in the kernel while a worker is replaced, the listener for HTTP,
+//! so that requests wait there too, and nothing else:
 //! what it does not do cannot kill it.
 
 use std::io::Read;
-use std::net::UdpSocket;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -41,17 +42,20 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
     // Read once for all workers: a call that outlives one must not have its times torn where the system's was set.
     let clock = Clock::anchored();
     let mut signals = Signals::new()?;
-    let mut past = Past::default();
+    let (mut past, mut deaths) = (Past::default(), 0);
     loop {
         let born = Instant::now();
-        let mut worker = Worker::start(&sockets, clock, past.may_take_over())?;
+        let mut worker = Worker::start(&sockets, clock, past.may_take_over(), deaths)?;
         let (status, asked) = attend(&mut worker.process, &mut signals).await?;
         let end = End { status, was_up: worker.was_up(), lived: born.elapsed() };
         match asked {
             Asked::Stop => return ended(status),
             Asked::Nothing if past.gives_up_after(&end) => return ended(status),
             Asked::Replace => {}
-            Asked::Nothing => eprintln!("aimg: the worker ended ({status}); another one takes over"),
+            Asked::Nothing => {
+                deaths += 1;
+                tracing::error!(deaths, "the worker ended ({status}); another one takes over");
+            }
         }
         past.add(&end, asked);
         if let Some(pause) = past.pause()
@@ -123,22 +127,39 @@ pub(crate) fn media_config(settings: &Settings) -> aimg_media::Config {
     }
 }
 
-async fn bind(settings: &Settings) -> anyhow::Result<Vec<UdpSocket>> {
+/// What a worker inherits.
+struct Sockets {
+    media: Vec<UdpSocket>,
+    http: Option<TcpListener>,
+}
+
+async fn bind(settings: &Settings) -> anyhow::Result<Sockets> {
     let config = media_config(settings);
-    let until = Instant::now() + PORT_PATIENCE;
-    let sockets = loop {
-        match aimg_media::bind_ports(&config) {
-            Err(aimg_media::Error::PortInUse { .. }) if Instant::now() < until => {
-                tokio::time::sleep(PORT_PATIENCE / 20).await;
-            }
-            bound => break bound?,
-        }
+    let media_taken = |e: &aimg_media::Error| matches!(e, aimg_media::Error::PortInUse { .. });
+    let media = patiently(|| aimg_media::bind_ports(&config), media_taken).await?;
+    let http_taken = |e: &aimg_api::Error| matches!(e, aimg_api::Error::PortInUse { .. });
+    let http = match settings.http.bind {
+        Some(address) => Some(patiently(|| aimg_api::bind(address), http_taken).await?),
+        None => None,
     };
-    for socket in &sockets {
-        // The worker inherits it under the same number.
+    // The worker inherits them under the same numbers.
+    for socket in media.iter().map(AsFd::as_fd).chain(http.as_ref().map(AsFd::as_fd)) {
         fcntl_setfd(socket, FdFlags::empty()).context("a socket cannot be given to the worker")?;
     }
-    Ok(sockets)
+    Ok(Sockets { media, http })
+}
+
+/// Tries again for a while where a port is taken.
+async fn patiently<T, E>(bind: impl Fn() -> Result<T, E>, is_taken: impl Fn(&E) -> bool) -> Result<T, E> {
+    let until = Instant::now() + PORT_PATIENCE;
+    loop {
+        match bind() {
+            Err(error) if is_taken(&error) && Instant::now() < until => {
+                tokio::time::sleep(PORT_PATIENCE / 20).await;
+            }
+            bound => return bound,
+        }
+    }
 }
 
 /// A worker, and the other end of its standard input. That is open as long as this process lives, or the worker ends itself.
@@ -150,14 +171,18 @@ struct Worker {
 
 impl Worker {
     /// Starts this very command, with the sockets. What the program is on the disk is what runs.
-    fn start(sockets: &[UdpSocket], clock: Clock, takeover: bool) -> anyhow::Result<Self> {
+    fn start(sockets: &Sockets, clock: Clock, takeover: bool, deaths: u32) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("the path of aimg itself is not known")?;
-        let fds = sockets.iter().map(|s| s.as_raw_fd().to_string()).collect::<Vec<_>>().join(",");
+        let fds = sockets.media.iter().map(|s| s.as_raw_fd().to_string()).collect::<Vec<_>>().join(",");
         let (line, theirs) = UnixStream::pair().context("there is no line to the worker")?;
         line.set_nonblocking(true).context("the line to the worker cannot be read")?;
         let mut command = Command::new(program);
         command.args(std::env::args_os().skip(1)).arg("--worker").arg(fds);
         command.arg("--clock").arg(clock.ahead_us().to_string()).stdin(OwnedFd::from(theirs));
+        command.arg("--deaths").arg(deaths.to_string());
+        if let Some(http) = &sockets.http {
+            command.arg("--http").arg(http.as_raw_fd().to_string());
+        }
         if takeover {
             command.arg("--takeover");
         }

@@ -1,5 +1,7 @@
 //! The worker of `aimg serve`: the gateway itself, on sockets that its parent holds.
 
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use aimg_gateway::{Config, Gateway, Parts, Sockets, Stop};
@@ -23,16 +25,18 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 struct Ready {
     event: &'static str,
     node: String,
-    audio: Vec<std::net::SocketAddr>,
+    audio: Vec<SocketAddr>,
+    http: Option<SocketAddr>,
     database: String,
 }
 
 pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve: Serve) -> anyhow::Result<()> {
-    let Serve { of, worker: sockets, clock: clock_us, takeover } = serve;
+    let Serve { of, worker: sockets, clock: clock_us, http, deaths, takeover } = serve;
     die_with_parent();
     init_log(&settings);
     let clock = clock_us.map_or_else(Clock::anchored, Clock::ahead_by);
     let sockets = Sockets { sockets: aimg_media::inherited_sockets(&sockets)?, clock, takeover };
+    let listener = http.map(inherited_listener).transpose()?;
     let store = open_store(&settings).await?;
     if let Some(weakness) = store.weakness().await? {
         tracing::warn!("{weakness}");
@@ -51,32 +55,56 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
         hook_timeout: settings.hook_timeout,
         taps_max: settings.taps_max,
         pbxs_every: PBXS_EVERY,
+        worker_deaths: deaths,
         drain_timeout: DRAIN_TIMEOUT,
     };
     let gateway = Gateway::start(config, store, sockets, rand::random()).await?;
+    let start_http = |listener| aimg_api::Server::start(http_config(&settings), listener, gateway.monitor());
+    let http = listener.map(start_http).transpose()?;
     if !takeover {
         let ready = Ready {
             event: "ready",
             node: node.to_string(),
             audio: gateway.media_addresses(),
+            http: http.as_ref().map(aimg_api::Server::address),
             database: settings.database.to_string(),
         };
         output.print(&ready, |r| {
             let audio = r.audio.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            format!("aimg is running: node {}, audio on {audio}, database {}", r.node, r.database)
+            let http = r.http.map_or_else(|| "off".to_owned(), |address| format!("on http://{address}"));
+            format!("aimg is running: node {}, audio on {audio}, metrics {http}, database {}", r.node, r.database)
         })?;
     }
     let stop = stop_signal()?;
     tell_parent_that_it_is_up();
-    if gateway.run(stop).await? == Stop::HandOver {
+    let end = gateway.run(stop).await;
+    if let Ok(Stop::HandOver) = end {
         std::process::exit(0);
     }
+    if let Some(http) = http {
+        http.stop().await;
+    }
+    end?;
     Ok(())
 }
 
 /// Any byte says so. A parent that is gone does not need to know.
 fn tell_parent_that_it_is_up() {
     let _ = rustix::io::write(std::io::stdin(), b"u");
+}
+
+/// The listener that the parent has left open under this number.
+fn inherited_listener(fd: i32) -> anyhow::Result<TcpListener> {
+    let [socket] = <[_; 1]>::try_from(aimg_media::inherited_sockets(&[fd])?).expect("one for one");
+    Ok(TcpListener::from(OwnedFd::from(socket)))
+}
+
+fn http_config(settings: &Settings) -> aimg_api::Config {
+    aimg_api::Config {
+        allowed_hosts: settings.http.allowed_hosts.clone(),
+        metrics_token: settings.http.metrics_token.clone(),
+        ..aimg_api::Config::default()
+    }
 }
 
 /// The parent holds the other end of standard input and never writes to it. When it is gone, nobody watches over this

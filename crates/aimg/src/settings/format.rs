@@ -26,6 +26,11 @@ pub(super) fn count<T: FromStr + PartialOrd>(text: &str, allowed: RangeInclusive
     text.parse().ok().filter(|n| allowed.contains(n))
 }
 
+/// An address with a port, or `off`.
+pub(super) fn address_or_off(text: &str) -> Option<Option<SocketAddr>> {
+    if text == "off" { Some(None) } else { text.parse().ok().map(Some) }
+}
+
 /// A path; the empty one names nothing.
 pub(super) fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))

@@ -165,6 +165,13 @@ settings! {
     ARI_TLS_KEY: Option<PathBuf> = "ari.tls_key", "AIMG_ARI_TLS_KEY", Unset, format::file,
         "a path to a PEM file",
         "Its key.";
+    HTTP_BIND: Option<SocketAddr> = "http.bind", "AIMG_HTTP_BIND", Text("127.0.0.1:8080"), format::address_or_off,
+        "an IP address of this machine and a port, as in 127.0.0.1:8080 or [::1]:8080, port 0 for a free one; or `off`",
+        "Where health and metrics are served over HTTP (`docs/metrics.md`).";
+    HTTP_METRICS_TOKEN: Option<SecretString> = "http.metrics_token", "AIMG_HTTP_METRICS_TOKEN", Unset, format::secret,
+        "any text",
+        "What readers of `/metrics` show as a bearer token. Without it, only clients on this machine may read them: they \
+         concern all tenants.", secret;
     LOG_FILTER: String = "log.filter", "AIMG_LOG", Derived("`info`; with DEBUG `info,aimg=debug`"), format::log_filter,
         "directives such as `info` or `warn,aimg_media=debug`",
         "What is logged.";

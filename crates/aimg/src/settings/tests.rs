@@ -76,6 +76,9 @@ fn nothing_set_is_enough() {
     let media = &settings.media;
     assert_eq!((media.bind.to_string(), media.advertise.to_string()), ("127.0.0.1".into(), "127.0.0.1".into()));
     assert_eq!((media.port, media.shards, media.recv_buffer_bytes, media.flows_max), (4_000, 1, 8 << 20, 2_000));
+    assert_eq!(settings.http.bind, Some("127.0.0.1:8080".parse().unwrap()));
+    assert_eq!(settings.http.allowed_hosts, ["localhost", "127.0.0.1", "::1"]);
+    assert!(settings.http.metrics_token.is_none());
     assert_eq!((settings.log.filter.as_str(), settings.log.format), ("info", LogFormat::Text));
     assert_eq!(settings.hook_timeout, Duration::from_secs(2));
     assert!(settings.report().iter().all(|row| row.origin == Origin::Default));
@@ -125,6 +128,8 @@ fn every_setting_can_be_set_in_every_place() {
         ("ari.listen", "0.0.0.0:8770"),
         ("ari.tls_certificate", "/cert.pem"),
         ("ari.tls_key", "/key.pem"),
+        ("http.bind", "[::1]:0"),
+        ("http.metrics_token", "hush"),
         ("log.filter", "warn"),
         ("log.format", "json"),
         ("taps_max", "50"),
@@ -171,7 +176,7 @@ fn flags_are_read_as_python_writes_them() {
 
 #[test]
 fn a_wrong_value_names_key_value_place_and_what_is_allowed() {
-    let cases: [(Case, &[&str]); 15] = [
+    let cases: [(Case, &[&str]); 16] = [
         (Case::new().env("AIMG_ARI_LISTEN", "pbx:8770"), &["ari.listen", "pbx:8770", "0.0.0.0:8770"]),
         (Case::new().env("AIMG_ARI_TLS_KEY", "/k"), &["ari.tls_key", "/k", "of no use without ari.tls_certificate"]),
         (
@@ -193,6 +198,7 @@ fn a_wrong_value_names_key_value_place_and_what_is_allowed() {
             &["media.port", "65535", "2 ports"],
         ),
         (Case::new().env("AIMG_LOG", "aimg=loud=er"), &["log.filter", "aimg=loud=er"]),
+        (Case::new().env("AIMG_HTTP_BIND", "localhost:8080"), &["http.bind", "localhost:8080", "`off`"]),
         (Case::new().env("ALLOWED_HOSTS", "a b"), &["allowed_hosts", "a b", "commas"]),
         (Case::new().toml("media.shards = 1.5"), &["media.shards", "float", "aimg.toml:1", "1 to 256"]),
         (Case::new().toml("[node]\nname = 'n1'"), &["node", "table", "aimg.toml:1"]),
@@ -275,7 +281,11 @@ fn every_kept_input_of_the_fuzzer_is_read_or_refused() {
 
 #[test]
 fn secrets_are_shown_nowhere() {
-    let case = Case::new().env("SECRET_KEY", "hush").env("DATABASE_NAME", "calls").env("DATABASE_PASSWORD", "hush");
+    let case = Case::new()
+        .env("SECRET_KEY", "hush")
+        .env("DATABASE_NAME", "calls")
+        .env("DATABASE_PASSWORD", "hush")
+        .env("AIMG_HTTP_METRICS_TOKEN", "hush");
     let settings = case.load().unwrap();
     let json = serde_json::to_string(settings.report()).unwrap();
     assert!(!format!("{settings:?}{json}").contains("hush"));

@@ -142,6 +142,7 @@ impl Home {
             .env("AIMG_DATA_DIR", self.dir.path().join("data"))
             .env("AIMG_MEMORY_DIR", self.memory.path())
             .env("AIMG_MEDIA_PORT", "0")
+            .env("AIMG_HTTP_BIND", "127.0.0.1:0")
             .current_dir(self.dir.path())
             .arg("--config")
             .arg(self.dir.path().join("aimg.toml"))
