@@ -184,7 +184,7 @@ pub enum CallEventKind {
         /// The channel of who did it.
         by: Uniqueid,
     },
-    /// A ringing channel's call was taken by another phone, which has that channel from here on.
+    /// A ringing channel's call was taken by another channel.
     PickedUp {
         /// The channel that rang.
         channel: Uniqueid,

@@ -27,6 +27,7 @@ mod links;
 mod monitor;
 mod pbx_config;
 mod recovery;
+mod source;
 mod tally;
 mod translate;
 mod watch;

@@ -304,7 +304,7 @@ impl Desk {
             Command::ExpectFlow { flow, source } => {
                 let (media, inbox) = (self.media.clone(), self.inbox.clone());
                 tokio::spawn(async move {
-                    let result = media.expect(flow, source).await.map_err(|e| e.to_string());
+                    let result = crate::source::expect(&media, flow, source).await;
                     inbox.tell(Input::FlowExpecting { flow, result }).await;
                 });
             }

@@ -60,7 +60,7 @@ impl Switchboard {
         }
     }
 
-    /// A ringing channel's call was taken by another channel: Asterisk puts the phone of the one into the other.
+    /// A ringing channel's call was taken by another channel, which is bridged with the caller in a moment.
     pub(crate) fn picked_up(&mut self, now: Timestamp, target: &Uniqueid, by: &Uniqueid, out: &mut Vec<Command>) {
         let Some(into) = self.by_channel.get(target).copied() else { return };
         let kind = CallEventKind::PickedUp { channel: target.clone(), by: by.clone() };

@@ -8,6 +8,7 @@
 // What the stories are told with.
 mod bad_line;
 mod bench;
+mod driver;
 mod gateway;
 mod home;
 mod stereo;
@@ -24,6 +25,7 @@ mod disk;
 mod doctor;
 mod flooded;
 mod frozen;
+mod hands;
 mod killed;
 mod killed_often;
 mod links_cut;

@@ -158,7 +158,6 @@ fn a_call_that_is_picked_up_stays_itself_and_who_took_it_says_where_it_goes_on()
     w.channel("2.1", "2.1", "inside");
     w.settle(Duration::ZERO);
     w.pick_up("1.2", "2.1");
-    w.state("1.1", ChannelState::Up);
     w.settle(AFTER_GRACE);
     let [call, taker] = sessions(&w)[..] else { panic!("two calls") };
     let [rang, by] = ["1.2", "2.1"].map(Uniqueid::new);
@@ -166,7 +165,9 @@ fn a_call_that_is_picked_up_stays_itself_and_who_took_it_says_where_it_goes_on()
     assert!(events(&w, call).contains(&&CallEventKind::JoinedFrom { from: taker }));
     assert!(events(&w, taker).contains(&&CallEventKind::JoinedInto { into: call }));
     assert_eq!(w.sessions[&taker].state, CallState::Ended);
-    hang_up(&mut w, &["1.1", "1.2"]);
+    assert_eq!(captured(&w), [(call, "1.1"), (taker, "2.1")]);
+    w.assert_conversations_are_captured(TapMode::Ami);
+    hang_up(&mut w, &["1.1", "2.1"]);
     w.assert_nothing_left();
 }
 

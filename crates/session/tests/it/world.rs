@@ -245,12 +245,14 @@ impl<C: Choice> World<C> {
     pub(crate) fn pick_up(&mut self, target: &str, by: &str) {
         let [channel, taker] = [target, by].map(Uniqueid::new);
         let rings = self.channels.get(&channel).is_some_and(|c| c.state == ChannelState::Ringing);
-        if let (true, Some(seen)) = (rings, self.channels.get(&taker)) {
-            let name = seen.name.clone();
-            self.ami.push_back(Input::PickedUp { target: channel.clone(), by: taker });
-            self.ami.push_back(Input::ChannelRenamed { channel, name });
-            self.hangup(by);
-            self.state(target, ChannelState::Up);
+        if rings && target != by && self.channels.contains_key(&taker) {
+            let (call, _) = target.split_once('.').unwrap();
+            let caller = format!("{call}.1");
+            self.state(by, ChannelState::Up);
+            self.ami.push_back(Input::PickedUp { target: channel, by: taker });
+            self.hangup(target);
+            self.state(&caller, ChannelState::Up);
+            self.bridge(by, &caller, None);
         }
     }
 
