@@ -17,6 +17,7 @@ use crate::waiting::{PATIENCE, eventually};
 struct Ready {
     event: String,
     audio: Vec<SocketAddrV4>,
+    http: Option<std::net::SocketAddr>,
 }
 
 /// The process. It is killed when this is dropped.
@@ -25,6 +26,7 @@ pub(crate) struct Gateway {
     child: Child,
     log: PathBuf,
     audio: SocketAddrV4,
+    http: Option<std::net::SocketAddr>,
 }
 
 impl Gateway {
@@ -36,19 +38,24 @@ impl Gateway {
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let ready: Ready = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}{}", read(&log)));
         assert_eq!(ready.event, "ready");
-        Self { child, log, audio: ready.audio[0] }
+        Self { child, log, audio: ready.audio[0], http: ready.http }
     }
 
     /// Starts a part that has no media plane, with what it prints and its log in files.
     pub(crate) fn start_printing(mut command: Command, log: PathBuf, printed: &Path) -> Self {
         command.stdout(File::create(printed).unwrap()).stderr(File::create(&log).unwrap());
         let child = command.spawn().unwrap();
-        Self { child, log, audio: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0) }
+        Self { child, log, audio: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), http: None }
     }
 
     /// Where Asterisk sends audio to.
     pub(crate) fn audio(&self) -> SocketAddrV4 {
         self.audio
+    }
+
+    /// Where it serves HTTP.
+    pub(crate) fn http(&self) -> std::net::SocketAddr {
+        self.http.expect("http.bind is not off")
     }
 
     /// All it has logged.

@@ -30,6 +30,7 @@ mod killed;
 mod killed_often;
 mod links_cut;
 mod many_calls;
+mod metrics;
 mod one_part;
 mod packets_lost;
 mod postgres;
