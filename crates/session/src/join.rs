@@ -38,10 +38,8 @@ impl Switchboard {
             }
             return;
         };
-        let (into, since) = (older.id, older.started_at);
-        // An event that tells of the time before must not undo the join.
-        let is_older = self.calls.get(&from).is_some_and(|call| since <= call.record.started_at);
-        if into != from && is_older {
+        let into = older.id;
+        if into != from {
             self.join(now, channel, from, into, out);
         }
     }
