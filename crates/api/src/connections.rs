@@ -88,3 +88,154 @@ pub(crate) async fn serve(
     }
     let _ = timeout(config.stop_timeout, graceful.shutdown()).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Instant;
+
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::sync::Notify;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    /// How long anything may take on a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(20);
+    /// Short, and long enough that nothing that is awaited ends by it.
+    const HEAD_TIMEOUT: Duration = Duration::from_millis(300);
+
+    /// A service whose `/slow` answers when it is let go.
+    struct Service {
+        address: SocketAddr,
+        counters: Arc<Counters>,
+        stop: watch::Sender<bool>,
+        asked: Arc<Notify>,
+        go_on: Arc<Notify>,
+        task: JoinHandle<()>,
+    }
+
+    impl Service {
+        async fn start(config: Config) -> Self {
+            let [asked, go_on] = [(); 2].map(|()| Arc::<Notify>::default());
+            let notifies = (Arc::clone(&asked), Arc::clone(&go_on));
+            let slow = move || async move {
+                notifies.0.notify_one();
+                notifies.1.notified().await;
+                "slow"
+            };
+            let router = Router::new().route("/", get(async || "ok")).route("/slow", get(slow));
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let (stop, stopped) = watch::channel(false);
+            let counters = Arc::<Counters>::default();
+            let task = tokio::spawn(serve(listener, router, config, Arc::clone(&counters), stopped));
+            Self { address, counters, stop, asked, go_on, task }
+        }
+
+        async fn connect(&self) -> TcpStream {
+            TcpStream::connect(self.address).await.unwrap()
+        }
+
+        async fn asks(&self, path: &str) -> TcpStream {
+            let mut stream = self.connect().await;
+            let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            stream
+        }
+    }
+
+    /// All that comes until the other side closes; a reset is an end too.
+    async fn rest(mut stream: TcpStream) -> String {
+        let mut bytes = Vec::new();
+        match timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("the connection is closed") {
+            Err(error) if error.kind() != io::ErrorKind::ConnectionReset => panic!("{error}"),
+            _ => String::from_utf8(bytes).unwrap(),
+        }
+    }
+
+    async fn reaches(counter: &AtomicU64, count: u64) {
+        let reached = async {
+            while counter.load(Ordering::Relaxed) != count {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("{counter:?}, not {count}"));
+    }
+
+    #[tokio::test]
+    async fn beyond_the_bound_a_connection_waits_until_another_one_ends() {
+        let service = Service::start(Config { connections_max: 1, ..Config::default() }).await;
+        let first = service.asks("/slow").await;
+        service.asked.notified().await;
+        let second = service.asks("/").await;
+        let mut byte = [0];
+        let nothing = timeout(Duration::from_millis(200), second.peek(&mut byte)).await;
+        assert!(nothing.is_err(), "the second one is not served while the first one is open: {nothing:?}");
+        let Counters { accepted, open, full, .. } = &*service.counters;
+        assert_eq!([accepted, open, full].map(|c| c.load(Ordering::Relaxed)), [1, 1, 1]);
+        service.go_on.notify_one();
+        assert!(rest(first).await.ends_with("slow"));
+        assert!(rest(second).await.ends_with("ok"));
+        assert_eq!(accepted.load(Ordering::Relaxed), 2);
+        reaches(open, 0).await;
+    }
+
+    #[tokio::test]
+    async fn a_head_that_does_not_end_is_cut_off_and_counted() {
+        let config = Config { connections_max: 1, head_timeout: HEAD_TIMEOUT, ..Config::default() };
+        let service = Service::start(config).await;
+        let began = Instant::now();
+        let mut slow = service.connect().await;
+        slow.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        let (mut reader, mut writer) = slow.into_split();
+        // A byte now and then is no reason to wait longer.
+        let drip = tokio::spawn(async move {
+            while writer.write_all(b"x").await.is_ok() {
+                sleep(HEAD_TIMEOUT / 6).await
+            }
+        });
+        let mut answer = Vec::new();
+        let _ = timeout(PATIENCE, reader.read_to_end(&mut answer)).await.expect("the connection is closed");
+        assert!(began.elapsed() >= HEAD_TIMEOUT, "{:?}", began.elapsed());
+        drip.abort();
+        reaches(&service.counters.connection_failures, 1).await;
+        assert!(rest(service.asks("/").await).await.ends_with("ok"), "its place is free");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_says_nothing_is_closed() {
+        let service = Service::start(Config { head_timeout: HEAD_TIMEOUT, ..Config::default() }).await;
+        assert_eq!(rest(service.connect().await).await, "");
+        reaches(&service.counters.open, 0).await;
+    }
+
+    #[tokio::test]
+    async fn a_stop_answers_what_is_under_way_and_takes_nothing_more() {
+        let service =
+            Service::start(Config { stop_timeout: PATIENCE, head_timeout: 2 * PATIENCE, ..Config::default() }).await;
+        let under_way = service.asks("/slow").await;
+        service.asked.notified().await;
+        let idle = service.connect().await;
+        reaches(&service.counters.accepted, 2).await;
+        service.stop.send_replace(true);
+        assert_eq!(rest(idle).await, "", "who asks nothing is not waited for");
+        assert!(!service.task.is_finished(), "the request under way is waited for");
+        service.go_on.notify_one();
+        assert!(rest(under_way).await.ends_with("slow"));
+        timeout(PATIENCE, service.task).await.expect("it stops").unwrap();
+        assert!(TcpStream::connect(service.address).await.is_err(), "nobody listens");
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_no_longer_than_it_may() {
+        let service = Service::start(Config { stop_timeout: Duration::from_millis(50), ..Config::default() }).await;
+        let _under_way = service.asks("/slow").await;
+        service.asked.notified().await;
+        service.stop.send_replace(true);
+        timeout(PATIENCE, service.task).await.expect("it stops").unwrap();
+    }
+}
