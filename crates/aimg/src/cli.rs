@@ -56,7 +56,8 @@ pub(crate) enum Command {
     /// Run ARI and the media plane alone: calls that pass Stasis(<app>,tap) are captured and let go, no other call is seen
     ///
     /// Sessions are made from ARI's events: the channel in the hook, its answer and its end. Everything else is as with `serve`,
-    /// which is all parts in one process.
+    /// which is all parts in one process. Beside another `serve` or `ari-handler` on this machine it needs a data directory and
+    /// ports of its own: `media.port`, `http.bind` (or `off`).
     #[command(name = "ari-handler")]
     AriHandler(Serve),
     /// Show every setting with its origin, and whether the gateway could run with them

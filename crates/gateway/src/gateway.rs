@@ -76,6 +76,7 @@ impl Gateway {
         let live_dir = live_dir(&config);
         let mut left = Left::find(&config.spool_dir)?;
         let spools = if sockets.takeover { left.spools(live_dir.as_deref()) } else { Vec::new() };
+        let spools_left = spools.len();
         let Sockets { sockets, clock, .. } = sockets;
         let inheritance = Inheritance {
             sockets,
@@ -85,6 +86,7 @@ impl Gateway {
         };
         let (media, events, resumed) = Media::take_over(config.media.clone(), inheritance)?;
         let instruments = Instruments::default();
+        instruments.tallies.leave_flows_behind(spools_left.saturating_sub(resumed.len()));
         let (journal, writer) = Journal::start(store.clone(), instruments.alarms.clone());
         let routes = Routes::default();
         tokio::spawn(routes.clone().carry(events, instruments.clone()));

@@ -185,9 +185,10 @@ pub(crate) async fn enter(studio: &Studio, store: &Store, finished: &Finished, n
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use aimg_core::Codec;
-    use aimg_media::Media;
+    use aimg_media::{Clock, Media};
     use aimg_spool::{FlowMeta, Header, Record, encode_into};
     use tokio::sync::Semaphore;
 
@@ -199,6 +200,7 @@ mod tests {
     use crate::inbox::Routes;
     use crate::journal::Journal;
     use crate::monitor::Instruments;
+    use crate::{Config, Gateway, Parts, Sockets};
 
     const CHUNK_BYTES: u32 = 8_192;
 
@@ -218,11 +220,33 @@ mod tests {
         for n in 0..10_u8 {
             let mut packet = vec![0x80, 0, 0, n, 0, 0, 0, 0, 0, 0, 0, 1];
             packet.resize(12 + 160, 0x55);
-            let arrival = row.started_at + std::time::Duration::from_millis(20 * u64::from(n));
+            let arrival = row.started_at + Duration::from_millis(20 * u64::from(n));
             used += encode_into(&mut chunk[used..], &Record { arrival, kernel_drops: 0, packet: &packet }).unwrap();
         }
         let header = Header { meta, chunk_bytes: CHUNK_BYTES }.encode().unwrap();
         std::fs::write(dir.spool_path(direction), [&header[..], &chunk].concat()).unwrap();
+    }
+
+    /// A part whose capture had not ended.
+    fn leave_part(row: &SessionRow, spool_dir: &Path) -> PartDir {
+        std::fs::create_dir_all(spool_dir).unwrap();
+        let manifest = Manifest {
+            tenant: row.tenant,
+            pbx: row.pbx,
+            session: row.id,
+            part: 0,
+            node: row.node.clone(),
+            channel: Some(row.uniqueid.clone()),
+            codec: Codec::Ulaw,
+            opened_at: row.started_at,
+            answered_at: None,
+            ended_at: None,
+            adopted: false,
+        };
+        let part = manifest.part_dir(spool_dir);
+        manifest.store(&part).unwrap();
+        Direction::BOTH.into_iter().for_each(|d| leave_spool(row, &part, d));
+        part
     }
 
     async fn studio(dir: &Path, store: &Store) -> Studio {
@@ -247,23 +271,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (store, row) = store(dir.path()).await;
         let studio = studio(dir.path(), &store).await;
-        std::fs::create_dir_all(&studio.spool_dir).unwrap();
-        let manifest = Manifest {
-            tenant: row.tenant,
-            pbx: row.pbx,
-            session: row.id,
-            part: 0,
-            node: row.node.clone(),
-            channel: Some(row.uniqueid.clone()),
-            codec: Codec::Ulaw,
-            opened_at: row.started_at,
-            answered_at: None,
-            ended_at: None,
-            adopted: false,
-        };
-        let part = manifest.part_dir(&studio.spool_dir);
-        manifest.store(&part).unwrap();
-        Direction::BOTH.into_iter().for_each(|d| leave_spool(&row, &part, d));
+        let part = leave_part(&row, &studio.spool_dir);
 
         let left = Left::find(&studio.spool_dir).unwrap();
         assert_eq!(left.next_part[&row.id], 1);
@@ -276,5 +284,35 @@ mod tests {
         assert!(studio.recordings_dir.join(&recording.path).exists());
         assert!(!part.path().exists(), "the spool is gone once the row is there");
         assert!(Left::find(&studio.spool_dir).unwrap().parts.is_empty());
+    }
+
+    #[tokio::test]
+    async fn flows_that_cannot_be_gone_on_with_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, row) = store(dir.path()).await;
+        let [spool_dir, recordings_dir] = ["spool", "recordings"].map(|name| dir.path().join(name));
+        // Nobody was expected to send to them.
+        leave_part(&row, &spool_dir);
+        let media = aimg_media::Config { port: 0, ..aimg_media::Config::default() };
+        let sockets =
+            Sockets { sockets: aimg_media::bind_ports(&media).unwrap(), clock: Clock::anchored(), takeover: true };
+        let config = Config {
+            node: row.node.clone(),
+            parts: Parts::All,
+            tenants: None,
+            spool_dir,
+            recordings_dir,
+            memory_dir: None,
+            disk_reserve_bytes: 0,
+            media,
+            ari_listen: None,
+            hook_timeout: Duration::from_secs(2),
+            taps_max: 10,
+            pbxs_every: Duration::from_secs(2),
+            worker_deaths: 1,
+            drain_timeout: Duration::from_secs(2),
+        };
+        let gateway = Gateway::start(config, store, sockets, 1).await.unwrap();
+        assert_eq!(gateway.monitor().observe().flows_left_behind, 2);
     }
 }

@@ -221,6 +221,7 @@ struct Tables {
     unclaimed_orders: AtomicU64,
     /// Of some of them nobody knows whose they were.
     recordings_failed: AtomicU64,
+    flows_left_behind: AtomicU64,
 }
 
 impl Tallies {
@@ -241,6 +242,16 @@ impl Tallies {
     /// Tries to finish a recording that failed.
     pub(crate) fn recordings_failed(&self) -> u64 {
         self.0.recordings_failed.load(Ordering::Relaxed)
+    }
+
+    /// Counts flows of the process before that could not be gone on with.
+    pub(crate) fn leave_flows_behind(&self, count: usize) {
+        self.0.flows_left_behind.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// Flows of the process before that could not be gone on with.
+    pub(crate) fn flows_left_behind(&self) -> u64 {
+        self.0.flows_left_behind.load(Ordering::Relaxed)
     }
 
     /// Shows the calls of a link, and what waits there.

@@ -36,6 +36,7 @@ pub(crate) fn collect(observed: &Observation, http: &Counters, connections_max: 
         unclaimed_orders,
         finishing,
         recordings_failed,
+        flows_left_behind,
         backlog,
         disks,
         ari_listener,
@@ -56,6 +57,7 @@ pub(crate) fn collect(observed: &Observation, http: &Counters, connections_max: 
     links.iter().for_each(|observed| link(s, &names.of(observed.tenant, observed.pbx), observed));
     journal_counts(s, journal);
     s.count(&f::RECORDING_FAILED, vec![], *recordings_failed);
+    s.count(&f::FLOW_LEFT_BEHIND, vec![], *flows_left_behind);
     let BacklogCounts { waiting, waiting_max, overflowed } = *backlog;
     s.gauge(&f::RECORDING_BACKLOG, vec![], waiting as f64);
     s.gauge(&f::RECORDING_BACKLOG_MAX, vec![], waiting_max as f64);

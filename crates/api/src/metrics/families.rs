@@ -86,6 +86,9 @@ families! {
     FLOW_SPOOL: Gauge "aimg_flow_spool_bytes" ["tenant", "pbx", "pbx_name", "direction", "codec"] "Bytes in the spools of open flows.";
     FLOW_PACKETS: Gauge "aimg_flow_packets" ["tenant", "pbx", "pbx_name", "direction", "codec", "what"]
         "The ledgers of open flows added up: expected, received, lost, late, duplicate, kernel_dropped, dropped_by_us.";
+    FLOW_LEFT_BEHIND: Counter "aimg_flow_left_behind_total" []
+        "Flows of the worker before that this one could not go on with: nobody was expected to send to them yet, or their spools are damaged.",
+        "A call or two that were being attached at that moment are normal: they get another part. More: look at the spool's disk.";
 
     CALL_LIVE: Gauge "aimg_call_live" ["tenant", "pbx", "pbx_name"] "Calls that are not over.";
     CALL_IN_HOOK: Gauge "aimg_call_in_hook" ["tenant", "pbx", "pbx_name"] "Channels that wait in the hook for their capture.";

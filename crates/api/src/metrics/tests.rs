@@ -142,6 +142,7 @@ impl Numbers {
             unclaimed_orders: self.next(),
             finishing: self.next(),
             recordings_failed: self.next(),
+            flows_left_behind: self.next(),
             backlog: BacklogCounts { waiting: self.next(), waiting_max: self.next(), overflowed: self.next() },
             disks: DiskReport {
                 spool: DiskRoom { dir: "/spool".into(), free_bytes: Some(self.next()), is_low: true },
