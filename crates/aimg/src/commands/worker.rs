@@ -133,9 +133,13 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = Stop>> {
     })
 }
 
+/// Below a warning it tells what it sends and receives: the password of ARI, and the numbers of every call.
+const QUIET: &str = "tungstenite=warn";
+
 /// Logs go to standard error, so that standard output stays for programs.
 pub(super) fn init_log(settings: &Settings) {
-    let filter = EnvFilter::new(&settings.log.filter);
+    let quiet = QUIET.parse().expect("it is a directive");
+    let filter = EnvFilter::new(&settings.log.filter).add_directive(quiet);
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match settings.log.format {
         LogFormat::Json => log.json().init(),

@@ -1,25 +1,14 @@
 //! What the gateway serves over HTTP: its metrics tell of packets that nobody expected and of a worker that died, and the port
 //! outlives the worker.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 use crate::home::Home;
+use crate::operator::{read, read_as};
 use crate::waiting::eventually;
 
 const UNAVAILABLE: i32 = 69;
 const STRANGERS: usize = 3;
-
-/// What is answered to a request; nothing where nobody answers.
-fn read(address: SocketAddr, path: &str) -> String {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    let mut answer = String::new();
-    let asked = TcpStream::connect(address).and_then(|mut stream| {
-        stream.write_all(request.as_bytes())?;
-        stream.read_to_string(&mut answer)
-    });
-    asked.map(|_| answer).unwrap_or_default()
-}
 
 fn shows(address: SocketAddr, sample: &str) {
     eventually(&format!("the metrics show {sample}"), || {
@@ -35,6 +24,7 @@ fn strangers_and_a_dead_worker_are_seen_over_a_port_that_stays() {
     let http = gateway.http();
     assert!(read(http, "/healthz").starts_with("HTTP/1.1 200 "));
     assert!(read(http, "/readyz").ends_with(r#"{"ready":true,"reasons":[]}"#));
+    assert!(read_as(http, "/metrics", "evil.test").starts_with("HTTP/1.1 421 "), "a page in somebody's browser");
     let stranger = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     for _ in 0..STRANGERS {
         stranger.send_to(&[0x80; 172], gateway.audio()).unwrap();
