@@ -134,7 +134,7 @@ impl BadNetwork {
         &self.gateway.way_in
     }
 
-    /// Keeps account from here on of the UDP packets to `destination`. The n-th source that sends there has the n-th of
+    /// Keeps account from here on of the UDP packets to `destination`. The n-th stream that is sent there has the n-th of
     /// these faults, over and over.
     pub fn watch(&self, destination: SocketAddrV4, seed: u64, faults: &[Faults]) {
         let faults = faults.to_vec();
@@ -337,7 +337,8 @@ impl Watched {
         if packet.destination != self.destination {
             return None;
         }
-        let number = self.flows.iter().position(|(f, _)| f.source == packet.source).unwrap_or_else(|| {
+        let is_of = |flow: &Flow| flow.source == packet.source && ssrc(&flow.sent[0].1) == ssrc(&packet.payload);
+        let number = self.flows.iter().position(|(flow, _)| is_of(flow)).unwrap_or_else(|| {
             let number = self.flows.len();
             let faults = self.faults.get(number % self.faults.len().max(1)).copied().unwrap_or_default();
             let flow = Flow { source: packet.source, faults, sent: Vec::new(), arrived: Vec::new() };
@@ -348,6 +349,11 @@ impl Watched {
         flow.sent.push((packet.at, packet.payload));
         Some((number, flow.sent.len() - 1))
     }
+}
+
+/// The SSRC where the payload is RTP: Asterisk gives a port that is free again to another stream.
+fn ssrc(payload: &[u8]) -> Option<&[u8]> {
+    payload.get(8..12)
 }
 
 fn now() -> Timestamp {

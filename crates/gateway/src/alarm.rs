@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aimg_core::{PbxId, SessionId, TenantId};
+use tracing::field::display;
 
 /// How long an alarm about something that happened stays up after it happened last.
 pub const HAPPENED_STAYS: Duration = Duration::from_secs(60);
@@ -278,8 +279,8 @@ impl Alarms {
 
 fn log_raised(alarm: Alarm, subject: Subject, session: Option<SessionId>, reason: &str) {
     let Subject { tenant, pbx, shard, place } = subject;
-    let [tenant, pbx] = [tenant.map(|id| id.to_string()), pbx.map(|id| id.to_string())];
-    let session = session.map(|id| id.to_string());
+    // Ids as in every other line: a text would stand between quotes.
+    let (tenant, pbx, session) = (tenant.map(display), pbx.map(display), session.map(display));
     macro_rules! say {
         ($say:ident) => {
             tracing::$say!(
@@ -303,7 +304,7 @@ fn log_raised(alarm: Alarm, subject: Subject, session: Option<SessionId>, reason
 
 fn log_cleared(alarm: Alarm, subject: Subject) {
     let Subject { tenant, pbx, shard, place } = subject;
-    let [tenant, pbx] = [tenant.map(|id| id.to_string()), pbx.map(|id| id.to_string())];
+    let (tenant, pbx) = (tenant.map(display), pbx.map(display));
     tracing::info!(
         alarm = alarm.name(),
         tenant.id = tenant,

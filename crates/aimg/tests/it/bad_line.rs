@@ -169,8 +169,10 @@ fn flow_of<'a>(flows: &'a [Flow], words: &FlowCertificate, channel: &[u8]) -> (&
     let near = |f: &&Flow| apart_us(f).is_some_and(|us| us <= HANDED_OVER_US_MAX);
     let near: Vec<&Flow> = flows.iter().filter(near).collect();
     let found = near.iter().find_map(|f| Some((*f, place_in(f, channel, words)?)));
-    let sources: Vec<(SocketAddrV4, Truth)> = near.iter().map(|f| (f.source, Truth::of(f))).collect();
-    found.unwrap_or_else(|| panic!("the channel is none of these: {sources:?}: {words:?}"))
+    found.unwrap_or_else(|| {
+        let sources: Vec<(SocketAddrV4, Truth)> = near.iter().map(|f| (f.source, Truth::of(f))).collect();
+        panic!("the channel is none of these: {sources:?}: {words:?}")
+    })
 }
 
 /// Where in a channel a flow begins, when from there on each of its packets that arrived is in its place, byte for byte,

@@ -53,7 +53,7 @@ fn nothing_of_the_calls_is_missing() {
     bench.wait_until_asterisk_is_empty();
     let streams = wire.streams();
     let sent = sent_to(&streams, gateway.audio());
-    gateway.terminate_without_complaint();
+    gateway.terminate_with_complaints_of(&["foreign_flood"]);
     for call in &calls {
         let [recording] = &call.recordings[..] else { panic!("one recording: {call:?}") };
         assert!(recording.complete, "{:?}", recording.certificate.reasons);

@@ -174,10 +174,19 @@ impl Gateway {
     /// Stops it and fails if it had to warn of anything while it ran.
     #[track_caller]
     pub(crate) fn terminate_without_complaint(self) {
+        self.terminate_with_complaints_of(&[]);
+    }
+
+    /// Stops it and fails if it warned of anything but these alarms, or not of each of them.
+    #[track_caller]
+    pub(crate) fn terminate_with_complaints_of(self, alarms: &[&str]) {
         let ended = self.terminate().succeeded();
-        let complaints: Vec<&str> =
-            ended.stderr.lines().filter(|l| l.contains(" WARN ") || l.contains(" ERROR ")).collect();
-        assert_eq!(complaints, [""; 0]);
+        let complaints = ended.stderr.lines().filter(|l| l.contains(" WARN ") || l.contains(" ERROR "));
+        let expected = alarms.iter().map(|alarm| format!("alarm=\"{alarm}\"")).collect::<Vec<_>>();
+        let (known, strange): (Vec<&str>, Vec<&str>) =
+            complaints.partition(|line| expected.iter().any(|alarm| line.contains(alarm)));
+        assert_eq!(strange, [""; 0]);
+        assert!(expected.iter().all(|alarm| known.iter().any(|line| line.contains(alarm))), "{}", ended.stderr);
         for nothing in ["rows.overflowed=0", "rows.refused=0"] {
             assert!(ended.stderr.contains(nothing), "{}", ended.stderr);
         }
