@@ -70,6 +70,7 @@ fn leave(number: usize, spool_dir: &Path) -> Result<()> {
         answered_at: Some(OPENED_AT),
         ended_at: None,
         adopted: false,
+        moved_at: None,
     };
     let part = manifest.part_dir(spool_dir);
     manifest.store(&part)?;

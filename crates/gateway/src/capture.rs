@@ -77,7 +77,14 @@ impl Captures {
     }
 
     /// Opens both flows; `Input::CaptureOpened` tells how that went.
-    pub(crate) fn begin(&mut self, session: SessionRow, part: u16, channel: Uniqueid, adopted: bool) {
+    pub(crate) fn begin(
+        &mut self,
+        session: SessionRow,
+        part: u16,
+        channel: Uniqueid,
+        adopted: bool,
+        moved_at: Option<Timestamp>,
+    ) {
         let (sender, orders) = mpsc::channel(ORDERS);
         self.running.retain(|_, capture| !capture.is_closed());
         self.running.insert((session.id, part), sender);
@@ -93,6 +100,7 @@ impl Captures {
             answered_at: session.answered_at,
             ended_at: None,
             adopted,
+            moved_at,
         };
         tokio::spawn(run(self.studio.clone(), manifest, self.inbox.clone(), orders));
     }

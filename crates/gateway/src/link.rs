@@ -308,8 +308,8 @@ impl Desk {
                     inbox.tell(Input::FlowExpecting { flow, result }).await;
                 });
             }
-            Command::BeginCapture { session, part, channel, adopted } => {
-                self.captures.begin(*session, part, channel, adopted);
+            Command::BeginCapture { session, part, channel, adopted, moved_at } => {
+                self.captures.begin(*session, part, channel, adopted, moved_at);
             }
             Command::CaptureAnswered { session, part, at } => self.captures.answered(session, part, at),
             Command::EndCapture { session, part, at, call_over } => self.captures.end(session, part, at, call_over),

@@ -242,6 +242,7 @@ mod tests {
             answered_at: None,
             ended_at: None,
             adopted: false,
+            moved_at: None,
         };
         let part = manifest.part_dir(spool_dir);
         manifest.store(&part).unwrap();

@@ -42,13 +42,17 @@ pub struct Certificate {
     pub ended_at: Option<Timestamp>,
     /// Whether the call was found alive after a restart of the gateway; what came before is in the part before.
     pub adopted: bool,
+    /// When the call changed hands, if the part begins because of that: the channel went into another bridge, or took the
+    /// place of one that left.
+    #[serde(default)]
+    pub moved_at: Option<Timestamp>,
     /// The audio from the caller: left.
     pub caller: FlowCertificate,
     /// The audio toward the caller: right.
     pub callee: FlowCertificate,
-    /// How much may be missing between the answer and the first captured packet, of the worse direction. An upper
-    /// bound: it is counted up to the packet's arrival, and the packet holds the 20 ms before that. Nothing when the
-    /// call was never answered, or no packet came.
+    /// How much may be missing between the answer, or a later `moved_at`, and the first captured packet, of the worse
+    /// direction. An upper bound: it is counted up to the packet's arrival, and the packet holds the 20 ms before that. Nothing when the
+    /// call was never answered nor moved, or no packet came.
     pub head_gap_ms: Option<u64>,
     /// Whether nothing at all is missing.
     pub complete: bool,
@@ -123,10 +127,10 @@ fn packets(count: u64) -> String {
     if count == 1 { "1 packet".to_owned() } else { format!("{count} packets") }
 }
 
-/// The time from the answer to the first captured packet of the direction that came later, rounded up.
-pub(crate) fn head_gap_ms(answered_at: Option<Timestamp>, flows: [&FlowCertificate; 2]) -> Option<u64> {
-    let answered_at = answered_at?;
-    let gaps = flows.into_iter().filter_map(|flow| flow.first_packet_at).map(|first| first.since(answered_at));
+/// The time from `since` to the first captured packet of the direction that came later, rounded up.
+pub(crate) fn head_gap_ms(since: Option<Timestamp>, flows: [&FlowCertificate; 2]) -> Option<u64> {
+    let since = since?;
+    let gaps = flows.into_iter().filter_map(|flow| flow.first_packet_at).map(|first| first.since(since));
     gaps.max().map(|gap| u64::try_from(gap.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX))
 }
 
@@ -163,6 +167,7 @@ impl Certificate {
             writeln!(w, "Captured at channel {channel}: left is what came from it, right what went to it.")?;
         }
         match self.head_gap_ms {
+            _ if self.moved_at > self.answered_at => Ok(()),
             None if self.answered_at.is_none() => writeln!(w, "The call was not answered."),
             None => writeln!(w, "The call was answered, and no packet came."),
             Some(0) => writeln!(w, "The capture began before the call was answered."),
@@ -233,6 +238,7 @@ mod tests {
             answered_at: Some(ANSWERED),
             ended_at: Some(ANSWERED),
             adopted: false,
+            moved_at: None,
             head_gap_ms: head_gap_ms(Some(ANSWERED), [&caller, &callee]),
             complete: reasons.is_empty(),
             caller,

@@ -86,6 +86,7 @@ struct Call {
     answered_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
     adopted: bool,
+    moved_at: Option<Timestamp>,
     reasons: Vec<String>,
 }
 
@@ -104,8 +105,17 @@ impl Call {
                 if m.adopted {
                     reasons.push(ADOPTED.to_owned());
                 }
-                let Manifest { pbx, channel, codec, opened_at, answered_at, ended_at, adopted, .. } = m;
-                return Ok(Self { pbx, channel, codec, opened_at, answered_at, ended_at, adopted, reasons });
+                return Ok(Self {
+                    pbx: m.pbx,
+                    channel: m.channel,
+                    codec: m.codec,
+                    opened_at: m.opened_at,
+                    answered_at: m.answered_at,
+                    ended_at: m.ended_at,
+                    adopted: m.adopted,
+                    moved_at: m.moved_at,
+                    reasons,
+                });
             }
             Ok(None) => "the call's manifest does not exist".to_owned(),
             Err(Error::Manifest { source, .. }) => format!("the call's manifest cannot be read ({source})"),
@@ -122,6 +132,7 @@ impl Call {
             answered_at: None,
             ended_at: None,
             adopted: false,
+            moved_at: None,
             reasons: vec![format!("{problem}: when the call was answered and when it ended is unknown")],
         })
     }
@@ -231,9 +242,12 @@ fn certify(
 ) -> Certificate {
     reasons.extend(caller.reasons(Direction::Caller));
     reasons.extend(callee.reasons(Direction::Callee));
-    let head_gap_ms = head_gap_ms(call.answered_at, [&caller, &callee]);
+    let head_gap_ms = head_gap_ms(call.answered_at.max(call.moved_at), [&caller, &callee]);
     if let Some(ms) = head_gap_ms.filter(|ms| *ms > 0) {
-        reasons.push(format!("up to {ms} ms after the answer were not captured"));
+        reasons.push(match call.moved_at > call.answered_at {
+            true => format!("up to {ms} ms after the call changed hands are not in this part"),
+            false => format!("up to {ms} ms after the answer were not captured"),
+        });
     }
     Certificate {
         version: CERTIFICATE_VERSION,
@@ -250,6 +264,7 @@ fn certify(
         answered_at: call.answered_at,
         ended_at: call.ended_at,
         adopted: call.adopted,
+        moved_at: call.moved_at,
         caller,
         callee,
         head_gap_ms,

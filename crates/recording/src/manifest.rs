@@ -35,6 +35,9 @@ pub struct Manifest {
     pub ended_at: Option<Timestamp>,
     /// Whether the call was found alive after a restart of the gateway.
     pub adopted: bool,
+    /// When the call changed hands, if the part begins because of that.
+    #[serde(default)]
+    pub moved_at: Option<Timestamp>,
 }
 
 impl Manifest {
@@ -84,6 +87,7 @@ mod tests {
             answered_at: None,
             ended_at: None,
             adopted: true,
+            moved_at: None,
         };
         let dir = manifest.part_dir(root.path());
         assert_eq!(Manifest::load(&dir).unwrap(), None);

@@ -27,11 +27,13 @@ impl Bridges {
         self.of.insert(channel.clone(), bridge.to_owned());
     }
 
-    /// Nothing when it has meanwhile entered another one.
-    pub(crate) fn left(&mut self, bridge: &str, channel: &Uniqueid) {
-        if self.of.get(channel).is_some_and(|of| of == bridge) {
+    /// False when it was not there, or has meanwhile entered another one.
+    pub(crate) fn left(&mut self, bridge: &str, channel: &Uniqueid) -> bool {
+        let was_there = self.of(channel) == Some(bridge);
+        if was_there {
             self.gone(channel);
         }
+        was_there
     }
 
     pub(crate) fn gone(&mut self, channel: &Uniqueid) {
@@ -51,6 +53,11 @@ impl Bridges {
     /// Whether somebody else is in the channel's bridge.
     pub(crate) fn has_company(&self, channel: &Uniqueid) -> bool {
         self.bridge_of(channel).is_some_and(|b| b.members.len() > 1)
+    }
+
+    /// The bridge that the channel is in.
+    pub(crate) fn of(&self, channel: &Uniqueid) -> Option<&str> {
+        self.of.get(channel).map(String::as_str)
     }
 
     /// Who shares a Linkedid with the channel because of its bridge, itself included.
@@ -80,7 +87,7 @@ mod tests {
         assert_eq!(bridges.joined_with(&id("2")), [id("1"), id("2")]);
         bridges.entered("b", true, &id("2"));
         // Told late.
-        bridges.left("a", &id("2"));
+        assert!(!bridges.left("a", &id("2")));
         assert!(!bridges.has_company(&id("1")) && !bridges.has_company(&id("2")));
         assert_eq!(bridges.joined_with(&id("2")), [id("2")]);
         ["1", "2"].into_iter().for_each(|channel| bridges.gone(&id(channel)));

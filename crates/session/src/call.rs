@@ -18,6 +18,9 @@ const BREAK_GRACE: Duration = Duration::from_millis(500);
 /// When the tapped channel hangs up, the others mostly do so too in the same moment. One that is not seen talking in a bridge
 /// is tapped in its place only after this time.
 const MOVE_GRACE: Duration = Duration::from_millis(250);
+/// How long a channel must have been without our snoops before it is tapped anew: all snoops of a channel share what in
+/// Asterisk 22 makes them deaf, and that goes with the last of them, at one of the next packets.
+const RENEW_PAUSE: Duration = Duration::from_millis(60);
 /// How often a channel's capture is begun at most; each time is a part of its own.
 const TAP_TRIES_MAX: u8 = 4;
 /// Between two tries to let a channel out of the hook.
@@ -62,6 +65,14 @@ pub(crate) struct Call {
     taps: Vec<Tap>,
     next_part: u16,
     tap_tries: u8,
+    /// When the tapped channel left its bridge, while it is in none.
+    left_at: Option<Timestamp>,
+    /// When the tapped channel is tapped anew, if it has no snoop of ours then.
+    renew_at: Option<Timestamp>,
+    /// It had none when that was last looked at.
+    renew_clear: bool,
+    /// When the call last changed hands, until it is captured from there on.
+    moved_at: Option<Timestamp>,
     /// The first capture begins when the call has been going for a while.
     midway: bool,
     /// Why the last tap broke, and when it is looked whether the call is still there.
@@ -86,6 +97,10 @@ impl Call {
             taps: Vec::new(),
             next_part,
             tap_tries: 0,
+            left_at: None,
+            renew_at: None,
+            renew_clear: false,
+            moved_at: None,
             midway,
             broken: None,
             looking: None,
@@ -171,7 +186,9 @@ impl Call {
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
         let hooks = self.hooks.values().map(|h| h.until);
         let taps = self.taps.iter().filter_map(Tap::deadline);
-        hooks.chain(taps).chain(self.broken.as_ref().map(|(_, at)| *at)).chain(self.move_at).min()
+        let adrift = self.left_at.map(|at| at + MOVE_GRACE);
+        let others = [self.broken.as_ref().map(|(_, at)| *at), self.move_at, self.renew_at, adrift];
+        hooks.chain(taps).chain(others.into_iter().flatten()).min()
     }
 
     pub(crate) fn leg_joined(&mut self, now: Timestamp, seen: &ChannelSeen, out: &mut Vec<Command>) {
@@ -258,6 +275,9 @@ impl Call {
     /// Ends the capture of a channel that this session has no more, and the session with its last one.
     fn goes_on_without(&mut self, now: Timestamp, channel: &Uniqueid, out: &mut Vec<Command>) {
         if *channel == self.tapped {
+            self.left_at = None;
+            self.renew_at = None;
+            self.moved_at = Some(now);
             self.stop_capture(now, true, out);
         }
         if self.live_legs().next().is_none() {
@@ -307,6 +327,7 @@ impl Call {
         if captured && !self.record.captured {
             self.record.captured = true;
             self.midway = true;
+            self.moved_at = Some(now);
             out.push(Command::SaveSession(Box::new(self.record.clone())));
         }
     }
@@ -316,6 +337,37 @@ impl Call {
         if *swapped == self.tapped {
             self.stand_in = Some(channel.clone());
         }
+    }
+
+    /// A channel is in this bridge. If the capture became deaf by that, it ends, and another one begins in its place.
+    pub(crate) fn enters(&mut self, now: Timestamp, channel: &Uniqueid, bridge: &str, out: &mut Vec<Command>) {
+        if *channel != self.tapped {
+            return;
+        }
+        let has_left = self.left_at.take().is_some();
+        let elsewhere = self.taps.iter_mut().any(|t| !t.is_closing() && t.enters(bridge));
+        if has_left || elsewhere {
+            self.renew(now, now, out);
+        }
+    }
+
+    /// A channel left its bridge. The tapped one hears nothing more from there on, wherever it goes, and mostly hangs up.
+    pub(crate) fn leaves(&mut self, now: Timestamp, channel: &Uniqueid) {
+        if *channel == self.tapped && self.has_active_tap() {
+            self.left_at = Some(now);
+        }
+    }
+
+    /// Ends the capture, which is deaf since the call changed hands, and begins another one in its place. Not before it ends:
+    /// that would be as deaf.
+    fn renew(&mut self, now: Timestamp, moved_at: Timestamp, out: &mut Vec<Command>) {
+        let Some(tap) = self.taps.iter_mut().find(|t| !t.is_closing()) else { return };
+        tap.close(out);
+        tap.end_capture(now, false, out);
+        self.tap_tries = 0;
+        self.moved_at = Some(moved_at);
+        self.renew_clear = false;
+        self.renew_at = Some(now + RENEW_PAUSE);
     }
 
     /// Sets the time at which another channel is tapped, where the tapped one is gone and the call goes on.
@@ -385,9 +437,14 @@ impl Call {
     }
 
     /// Begins to capture, if the rule wants it, the channel to be tapped lives and it was not tried too often.
-    pub(crate) fn begin_capture(&mut self, now: Timestamp, out: &mut Vec<Command>) {
+    pub(crate) fn begin_capture(&mut self, now: Timestamp, bridges: &Bridges, out: &mut Vec<Command>) {
         let alive = self.legs.is_live(&self.tapped) && !self.returning;
-        if !self.record.captured || !alive || self.has_active_tap() || self.tap_tries >= TAP_TRIES_MAX {
+        if !self.record.captured
+            || !alive
+            || self.renew_at.is_some()
+            || self.has_active_tap()
+            || self.tap_tries >= TAP_TRIES_MAX
+        {
             return;
         }
         let part = self.next_part;
@@ -399,8 +456,10 @@ impl Call {
             part,
             channel: self.tapped.clone(),
             adopted: self.midway || part > 0,
+            moved_at: self.moved_at,
         });
-        self.taps.push(Tap::new(self.record.node.clone(), self.record.id, part, self.tapped.clone()));
+        let bridge = bridges.of(&self.tapped).map(str::to_owned);
+        self.taps.push(Tap::new(self.record.node.clone(), self.record.id, part, self.tapped.clone(), bridge));
         self.emit(now, CallEventKind::TapRequested { part }, out);
     }
 
@@ -458,6 +517,7 @@ impl Call {
             TapStep::Quiet => {}
             TapStep::Started(_) => {
                 if tap.is_flowing() {
+                    self.moved_at = None;
                     self.release_hooks(now, true, out);
                     self.capturing_if_flowing(now, out);
                 }
@@ -511,6 +571,12 @@ impl Call {
         for channel in due {
             self.release(now, &channel, false, out);
         }
+        if let Some(left_at) = self.left_at.take_if(|at| *at + MOVE_GRACE <= now) {
+            self.renew(now, left_at, out);
+        }
+        if self.renew_at.is_some_and(|at| at <= now) {
+            return self.may_renew(now);
+        }
         if self.broken.as_ref().is_none_or(|(_, at)| *at > now) {
             return false;
         }
@@ -523,6 +589,14 @@ impl Call {
         let look = |channel: &Uniqueid| Command::Ask(Request::Look { channel: channel.clone() });
         out.extend(self.live_legs().map(look));
         false
+    }
+
+    /// Whether the tapped channel has been without our snoops for long enough.
+    fn may_renew(&mut self, now: Timestamp) -> bool {
+        let clear = self.taps.iter().all(Tap::has_left_asterisk);
+        let settled = clear && std::mem::replace(&mut self.renew_clear, clear);
+        self.renew_at = (!settled).then(|| now + RENEW_PAUSE);
+        settled
     }
 
     /// A channel is still there, as far as can be known. Whether a new capture should begin: the last one broke on it.
@@ -561,6 +635,8 @@ impl Call {
         self.advance(now, state, out);
         self.stop_capture(now, true, out);
         self.move_at = None;
+        self.left_at = None;
+        self.renew_at = None;
         self.hooks.clear();
     }
 

@@ -65,6 +65,8 @@ pub enum Command {
         channel: Uniqueid,
         /// The capture begins in the middle of a call.
         adopted: bool,
+        /// When the call changed hands, where that is why it begins.
+        moved_at: Option<Timestamp>,
     },
     /// Take packets of a flow from this source only.
     ExpectFlow {

@@ -22,6 +22,7 @@ impl Switchboard {
         if let Some(swapped) = swapped {
             self.with_channel(channel, |call| call.stands_in(swapped, channel));
         }
+        self.with_channel(channel, |call| call.enters(now, channel, bridge, out));
         for member in std::iter::once(channel).chain(&together) {
             self.follow_channel(now, member, out);
         }

@@ -11,6 +11,7 @@ use aimg_core::{
 use crate::bridges::Bridges;
 use crate::call::{Call, told};
 use crate::gone::Gone;
+use crate::tap::Tap;
 use crate::{CallFacts, CaptureRule, ChannelSeen, Command, Input, KnownCall, Outcome, Request};
 
 /// How long AMI's Newchannel may come after ARI's StasisStart of the same channel. After that AMI may be dead without anybody
@@ -173,7 +174,11 @@ impl Switchboard {
                 self.with_channel(&channel, |call| call.renamed(&channel, &name, &mut out));
             }
             Input::BridgeEntered(entered) => self.bridge_entered(now, &entered, &mut out),
-            Input::BridgeLeft { bridge, channel } => self.bridges.left(&bridge, &channel),
+            Input::BridgeLeft { bridge, channel } => {
+                if self.bridges.left(&bridge, &channel) {
+                    self.with_channel(&channel, |call| call.leaves(now, &channel));
+                }
+            }
             Input::PickedUp { target, by } => self.picked_up(now, &target, &by, &mut out),
             Input::Told { channel, kind } => self.with_channel(&channel, |call| call.tell(now, kind, &mut out)),
             Input::ChannelGone { channel, cause } => self.channel_gone(now, &channel, cause, &mut out),
@@ -280,15 +285,15 @@ impl Switchboard {
         if self.stopping || !self.ari_up {
             return;
         }
-        let taps = self.calls.values().map(|c| c.taps().len()).sum::<usize>();
+        let holds_ports = |tap: &&Tap| !(tap.is_closing() && tap.has_left_asterisk());
+        let taps = self.calls.values().flat_map(Call::taps).filter(holds_ports).count();
         let taps_max = self.config.taps_max;
-        self.with_session(session, |call| {
-            if call.record.captured && !call.has_active_tap() && taps >= taps_max {
-                call.capture_refused(now, format!("{taps} captures are running on this PBX, no more are allowed"), out);
-            } else {
-                call.begin_capture(now, out);
-            }
-        });
+        let Some(call) = self.calls.get_mut(&session) else { return };
+        if call.record.captured && !call.has_active_tap() && taps >= taps_max {
+            call.capture_refused(now, format!("{taps} captures are running on this PBX, no more are allowed"), out);
+        } else {
+            call.begin_capture(now, &self.bridges, out);
+        }
     }
 
     fn hook_entered(&mut self, now: Timestamp, seen: ChannelSeen, out: &mut Vec<Command>) {
@@ -412,7 +417,9 @@ impl Switchboard {
         for seen in &channels {
             self.channel_new(now, seen, true, out);
             if let Some(bridge) = &seen.bridge {
-                self.bridges.entered(bridge, true, &Uniqueid::new(&seen.uniqueid));
+                let channel = Uniqueid::new(&seen.uniqueid);
+                self.bridges.entered(bridge, true, &channel);
+                self.with_channel(&channel, |call| call.enters(now, &channel, bridge, out));
             }
         }
         for session in self.calls.keys().copied().collect::<Vec<_>>() {

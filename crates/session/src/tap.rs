@@ -122,19 +122,22 @@ pub(crate) struct Tap {
     node: NodeId,
     session: SessionId,
     target: Uniqueid,
+    /// The bridge that the channel was first seen in.
+    bridge: Option<String>,
     phase: Phase,
     sides: [Side; 2],
     flows: Flows,
 }
 
 impl Tap {
-    /// A tap on `target` whose flows the caller has just commanded to be opened.
-    pub(crate) fn new(node: NodeId, session: SessionId, part: u16, target: Uniqueid) -> Self {
+    /// A tap on `target`, which is in `bridge` if in any, whose flows the caller has just commanded to be opened.
+    pub(crate) fn new(node: NodeId, session: SessionId, part: u16, target: Uniqueid, bridge: Option<String>) -> Self {
         Self {
             part,
             node,
             session,
             target,
+            bridge,
             phase: Phase::Opening,
             sides: [Side::default(); 2],
             flows: Flows::Opening { then_end: None },
@@ -153,12 +156,23 @@ impl Tap {
             join_asked: true,
             started: true,
         };
-        Self { phase: Phase::Flowing, sides: [side; 2], flows: Flows::Open, ..Self::new(node, session, part, target) }
+        Self {
+            phase: Phase::Flowing,
+            sides: [side; 2],
+            flows: Flows::Open,
+            ..Self::new(node, session, part, target, None)
+        }
     }
 
     /// Whether both directions flow.
     pub(crate) fn is_flowing(&self) -> bool {
         self.phase == Phase::Flowing
+    }
+
+    /// The tapped channel is in this bridge. Whether that is another one than before: the tap is deaf then, since Asterisk
+    /// 22 gives its snoop `out` only silence there.
+    pub(crate) fn enters(&mut self, bridge: &str) -> bool {
+        self.bridge.get_or_insert_with(|| bridge.to_owned()) != bridge
     }
 
     /// Whether it is being taken down.
@@ -168,10 +182,13 @@ impl Tap {
 
     /// Whether nothing of it is left, here or in Asterisk.
     pub(crate) fn is_closed(&self) -> bool {
+        self.is_closing() && self.flows == Flows::Closed && self.has_left_asterisk()
+    }
+
+    /// Whether nothing of it is in Asterisk, or not yet.
+    pub(crate) fn has_left_asterisk(&self) -> bool {
         let gone = |o: Object| matches!(o, Object::Absent | Object::Gone);
-        self.is_closing()
-            && self.flows == Flows::Closed
-            && self.sides.iter().all(|s| gone(s.bridge) && gone(s.snoop) && gone(s.media))
+        self.sides.iter().all(|s| gone(s.bridge) && gone(s.snoop) && gone(s.media))
     }
 
     /// When [`Tap::tick`] has something to do.

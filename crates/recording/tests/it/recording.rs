@@ -130,6 +130,20 @@ fn a_late_capture_has_a_head_gap_and_says_so() {
 }
 
 #[test]
+fn of_a_call_that_changed_hands_each_part_says_what_it_does_not_hold() {
+    let mut capture = Capture::of(&steady(Direction::Caller, 50, 10), &steady(Direction::Callee, 50, 25));
+    let at_us = |us: i64| Some(Timestamp::from_micros(OPENED.as_micros() + us));
+    capture.change(|m| (m.answered_at, m.moved_at) = (at_us(-60_000_000), at_us(10_300)));
+    let certificate = capture.finish().certificate;
+    assert_eq!((certificate.head_gap_ms, certificate.moved_at), (Some(15), at_us(10_300)));
+    assert_eq!(certificate.reasons, ["up to 15 ms after the call changed hands are not in this part"]);
+
+    // Answered only after that.
+    capture.change(|m| m.answered_at = at_us(30_000));
+    assert!(capture.finish().certificate.complete);
+}
+
+#[test]
 fn a_call_taken_over_after_a_restart_says_what_came_before() {
     let mut capture = Capture::of(&steady(Direction::Caller, 50, 0), &steady(Direction::Callee, 50, 0));
     capture.change(|m| m.adopted = true);

@@ -74,6 +74,7 @@ impl Capture {
             answered_at: Some(after_opening(500)),
             ended_at: Some(after_opening(60_000)),
             adopted: false,
+            moved_at: None,
         };
         let part = manifest.part_dir(root.path().join("spool"));
         manifest.store(&part).unwrap();

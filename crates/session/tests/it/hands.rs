@@ -87,7 +87,11 @@ fn an_attended_transfer_by_a_callee_leaves_the_older_call_captured_once() {
     w.bridge("1.1", "2.2", Some("1.2"));
     hang_up(&mut w, &["1.2", "2.1"]);
     let [older, younger] = sessions(&w)[..] else { panic!("two calls") };
-    assert_eq!(captured(&w), [(older, "1.1"), (younger, "2.1")], "nobody else is tapped for a moment");
+    assert_eq!(
+        captured(&w),
+        [(older, "1.1"), (younger, "2.1"), (older, "1.1")],
+        "again where it went, and nobody else for a moment"
+    );
     w.assert_conversations_are_captured(TapMode::Ami);
     assert!(events(&w, younger).contains(&&CallEventKind::JoinedInto { into: older }));
     assert!(events(&w, older).contains(&&CallEventKind::JoinedFrom { from: younger }));
@@ -142,7 +146,7 @@ fn who_takes_a_parked_call_goes_on_in_its_session() {
     w.bridge("1.1", "2.1", None);
     w.settle(AFTER_GRACE);
     let [parked, retriever] = sessions(&w)[..] else { panic!("two calls") };
-    assert_eq!(captured(&w), [(parked, "1.1"), (retriever, "2.1")]);
+    assert_eq!(captured(&w), [(parked, "1.1"), (retriever, "2.1"), (parked, "1.1")]);
     assert_eq!(w.sessions[&retriever].state, CallState::Ended, "its only channel is in the other session");
     w.assert_conversations_are_captured(TapMode::Ami);
     hang_up(&mut w, &["1.1", "2.1"]);
@@ -261,4 +265,55 @@ fn by_hook_what_never_waited_in_the_hook_is_not_captured_because_its_caller_left
     assert_eq!(captured(&w).len(), 1);
     hang_up(&mut w, &["1.2"]);
     w.assert_nothing_left();
+}
+
+#[test]
+fn a_channel_that_moves_is_tapped_anew_when_nothing_of_the_last_tap_is_left() {
+    let mut w = world();
+    talk(&mut w, 1);
+    assert_eq!(w.begun.len(), 1, "its first bridge is not another one");
+    w.channel("1.3", "1.1", "inside");
+    w.state("1.3", ChannelState::Up);
+    w.settle(Duration::ZERO);
+    w.bridge("1.1", "1.3", None);
+    while w.step() {}
+    let moved_at = w.now;
+    assert_eq!((w.objects.len(), w.ended.as_slice(), w.begun.len()), (0, &[(0, false)][..], 1));
+    w.settle(AFTER_GRACE);
+    assert_eq!((w.objects.len(), w.begun.len()), (6, 2));
+    assert!(w.moved_at[0].is_none() && w.moved_at[1].is_some_and(|at| at <= moved_at), "{:?}", w.moved_at);
+    assert!(!w.kinds().contains(&"tap_failed"));
+    w.assert_conversations_are_captured(TapMode::Ami);
+    hang_up(&mut w, &["1.1", "1.2", "1.3"]);
+    assert_eq!(w.ended, [(0, false), (1, true)]);
+    w.assert_nothing_left();
+}
+
+#[test]
+fn a_channel_that_left_its_bridge_and_lives_is_tapped_anew_wherever_it_is() {
+    for returns in [false, true] {
+        let mut w = world();
+        talk(&mut w, 1);
+        let (bridge, channel) = ("b1".to_owned(), Uniqueid::new("1.1"));
+        w.give(Input::BridgeLeft { bridge: bridge.clone(), channel: channel.clone() });
+        if returns {
+            let linkedid = channel.clone();
+            w.give(Input::BridgeEntered(Entered { bridge, joins_calls: true, channel, linkedid, swapped: None }));
+        }
+        w.settle(AFTER_GRACE);
+        assert_eq!((w.begun.len(), w.ended.as_slice()), (2, &[(0, false)][..]));
+        hang_up(&mut w, &["1.1", "1.2"]);
+        w.assert_nothing_left();
+    }
+}
+
+#[test]
+fn the_last_capture_that_is_allowed_may_be_renewed() {
+    let mut w = World::new(aimg_session::Config { taps_max: 1, ..config(TapMode::Ami, "all") }, InOrder);
+    talk(&mut w, 1);
+    w.channel("1.3", "1.1", "inside");
+    w.state("1.3", ChannelState::Up);
+    w.bridge("1.1", "1.3", None);
+    w.settle(AFTER_GRACE);
+    assert_eq!(w.begun.len(), 2, "{:?}", w.kinds());
 }

@@ -53,6 +53,8 @@ pub(crate) struct World<C> {
     /// What exists in Asterisk.
     pub(crate) objects: BTreeSet<String>,
     snoop_targets: BTreeMap<String, Uniqueid>,
+    /// Snoops whose channel went into another bridge, and those that were made while such a one was there: they hear no more.
+    deaf: BTreeSet<String>,
     pub(crate) channels: BTreeMap<Uniqueid, ChannelSeen>,
     pub(crate) in_hook: BTreeSet<Uniqueid>,
     /// Live legs as they are stored.
@@ -70,6 +72,8 @@ pub(crate) struct World<C> {
     /// Captures that were begun and not ended.
     pub(crate) open: BTreeSet<(SessionId, u16)>,
     pub(crate) begun: Vec<(SessionRow, u16, bool)>,
+    /// When the call changed hands, for each capture that was begun.
+    pub(crate) moved_at: Vec<Option<Timestamp>>,
     /// The channel of each capture.
     pub(crate) tapped: BTreeMap<(SessionId, u16), Uniqueid>,
     expecting: BTreeSet<FlowId>,
@@ -90,6 +94,7 @@ impl<C: Choice> World<C> {
             now: Timestamp::from_micros(1_800_000_000_000_000),
             objects: BTreeSet::new(),
             snoop_targets: BTreeMap::new(),
+            deaf: BTreeSet::new(),
             channels: BTreeMap::new(),
             in_hook: BTreeSet::new(),
             legs: BTreeSet::new(),
@@ -102,6 +107,7 @@ impl<C: Choice> World<C> {
             late: Vec::new(),
             open: BTreeSet::new(),
             begun: Vec::new(),
+            moved_at: Vec::new(),
             tapped: BTreeMap::new(),
             expecting: BTreeSet::new(),
             ended: Vec::new(),
@@ -119,7 +125,7 @@ impl<C: Choice> World<C> {
     fn execute(&mut self, command: Command) {
         match command {
             Command::Ask(request) => self.requests.push(request),
-            Command::BeginCapture { session, part, channel, adopted } => {
+            Command::BeginCapture { session, part, channel, adopted, moved_at } => {
                 // One that is still being opened can only be ended afterwards.
                 let opening = |open| {
                     let is_it = |input: &Input| matches!(input, Input::CaptureOpened { session, part, .. } if (*session, *part) == open);
@@ -136,6 +142,7 @@ impl<C: Choice> World<C> {
                 }
                 self.loose.push(Input::CaptureOpened { session: session.id, part, result });
                 self.begun.push((*session, part, adopted));
+                self.moved_at.push(moved_at);
             }
             Command::ExpectFlow { flow, .. } => {
                 self.expecting.insert(flow);
@@ -210,6 +217,8 @@ impl<C: Choice> World<C> {
         for (channel, linkedid) in members.iter().zip([None, Some(&oldest)]) {
             if let Some(left) = self.channels.get_mut(channel).unwrap().bridge.replace(bridge.clone()) {
                 self.ami.push_back(Input::BridgeLeft { bridge: left, channel: channel.clone() });
+                let spies = self.snoop_targets.iter().filter(|(_, target)| *target == channel);
+                self.deaf.extend(spies.map(|(snoop, _)| snoop.clone()));
             }
             // Who was there first has its own Linkedid still; that it changes when the other one comes is told by nobody.
             let linkedid = linkedid.unwrap_or(&self.channels[channel].linkedid);
@@ -382,6 +391,9 @@ impl<C: Choice> World<C> {
             Request::Bridge { id } | Request::Snoop { id, .. } | Request::ExternalMedia { id, .. } => {
                 assert!(self.objects.insert(id.to_string()), "an id is used once");
                 if let Request::Snoop { target, .. } = request {
+                    if self.snoop_targets.iter().any(|(snoop, of)| of == target && self.deaf.contains(snoop)) {
+                        self.deaf.insert(id.to_string());
+                    }
                     self.snoop_targets.insert(id.to_string(), target.clone());
                 }
                 if !id.what.is_bridge() {
@@ -478,6 +490,13 @@ impl<C: Choice> World<C> {
                 let open: Vec<_> = self.open.iter().filter(|(session, _)| *session == sessions[0]).collect();
                 let [capture] = open[..] else { panic!("bridge {bridge} is captured by {open:?}") };
                 assert!(self.channels.contains_key(&self.tapped[capture]), "the tapped channel is gone");
+                let heard = BOTH.map(|direction| Minted {
+                    node: "n1".parse().unwrap(),
+                    session: capture.0,
+                    part: capture.1,
+                    what: MintedWhat::Snoop(direction),
+                });
+                assert!(!heard.iter().any(|snoop| self.deaf.contains(&snoop.to_string())), "{capture:?} is deaf");
             }
         }
     }
