@@ -339,16 +339,46 @@ impl Call {
         }
     }
 
-    /// A channel is in this bridge. If the capture became deaf by that, it ends, and another one begins in its place.
-    pub(crate) fn enters(&mut self, now: Timestamp, channel: &Uniqueid, bridge: &str, out: &mut Vec<Command>) {
+    /// A channel is in this bridge. If the capture became deaf by that, it ends, and another one begins in its place; `seamlessly`
+    /// where it is not, see [`Call::is_seamless`].
+    pub(crate) fn enters(
+        &mut self,
+        now: Timestamp,
+        channel: &Uniqueid,
+        bridge: &str,
+        seamlessly: bool,
+        out: &mut Vec<Command>,
+    ) {
         if *channel != self.tapped {
             return;
         }
         let has_left = self.left_at.take().is_some();
         let elsewhere = self.taps.iter_mut().any(|t| !t.is_closing() && t.enters(bridge));
-        if has_left || elsewhere {
+        if (has_left || elsewhere) && !seamlessly {
             self.renew(now, now, out);
         }
+    }
+
+    /// Another channel is in a channel's bridge. A capture that heard somebody else there is as deaf as in another bridge.
+    pub(crate) fn meets(
+        &mut self,
+        now: Timestamp,
+        channel: &Uniqueid,
+        other: &Uniqueid,
+        seamlessly: bool,
+        out: &mut Vec<Command>,
+    ) {
+        let is_tapped = *channel == self.tapped;
+        let deaf = is_tapped && self.taps.iter_mut().any(|t| !t.is_closing() && t.meets(other));
+        if deaf && !seamlessly {
+            self.renew(now, now, out);
+        }
+    }
+
+    /// Whether nobody hears anybody else than before when a channel's place is taken: that of half a Local channel, which
+    /// Asterisk takes out.
+    pub(crate) fn is_seamless(&self, swapped: &Uniqueid) -> bool {
+        self.legs.is_local(swapped)
     }
 
     /// A channel left its bridge. The tapped one hears nothing more from there on, wherever it goes, and mostly hangs up.
@@ -459,7 +489,11 @@ impl Call {
             moved_at: self.moved_at,
         });
         let bridge = bridges.of(&self.tapped).map(str::to_owned);
-        self.taps.push(Tap::new(self.record.node.clone(), self.record.id, part, self.tapped.clone(), bridge));
+        let mut tap = Tap::new(self.record.node.clone(), self.record.id, part, self.tapped.clone(), bridge);
+        for other in bridges.joined_with(&self.tapped).iter().filter(|other| **other != self.tapped) {
+            tap.meets(other);
+        }
+        self.taps.push(tap);
         self.emit(now, CallEventKind::TapRequested { part }, out);
     }
 

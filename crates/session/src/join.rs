@@ -22,7 +22,15 @@ impl Switchboard {
         if let Some(swapped) = swapped {
             self.with_channel(channel, |call| call.stands_in(swapped, channel));
         }
-        self.with_channel(channel, |call| call.enters(now, channel, bridge, out));
+        let mut seamlessly = false;
+        if let Some(swapped) = swapped {
+            self.with_channel(channel, |call| seamlessly = call.is_seamless(swapped));
+        }
+        self.with_channel(channel, |call| call.enters(now, channel, bridge, seamlessly, out));
+        for other in together.iter().filter(|other| *other != channel) {
+            self.with_channel(other, |call| call.meets(now, other, channel, seamlessly, out));
+            self.with_channel(channel, |call| call.meets(now, channel, other, seamlessly, out));
+        }
         for member in std::iter::once(channel).chain(&together) {
             self.follow_channel(now, member, out);
         }

@@ -31,6 +31,11 @@ impl Legs {
         self.0.get(channel).is_some_and(|l| l.row.left_at.is_none())
     }
 
+    /// Whether the channel is, or was, half of a Local channel.
+    pub(crate) fn is_local(&self, channel: &Uniqueid) -> bool {
+        self.0.get(channel).is_some_and(|l| l.row.name.starts_with("Local/"))
+    }
+
     pub(crate) fn live(&self) -> impl Iterator<Item = &Uniqueid> {
         self.0.values().filter(|l| l.row.left_at.is_none()).map(|l| &l.row.uniqueid)
     }

@@ -419,7 +419,7 @@ impl Switchboard {
             if let Some(bridge) = &seen.bridge {
                 let channel = Uniqueid::new(&seen.uniqueid);
                 self.bridges.entered(bridge, true, &channel);
-                self.with_channel(&channel, |call| call.enters(now, &channel, bridge, out));
+                self.with_channel(&channel, |call| call.enters(now, &channel, bridge, false, out));
             }
         }
         for session in self.calls.keys().copied().collect::<Vec<_>>() {

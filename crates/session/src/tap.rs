@@ -122,8 +122,10 @@ pub(crate) struct Tap {
     node: NodeId,
     session: SessionId,
     target: Uniqueid,
-    /// The bridge that the channel was first seen in.
+    /// The bridge that the channel was last seen in.
     bridge: Option<String>,
+    /// Who was last seen with it there.
+    company: Option<Uniqueid>,
     phase: Phase,
     sides: [Side; 2],
     flows: Flows,
@@ -138,6 +140,7 @@ impl Tap {
             session,
             target,
             bridge,
+            company: None,
             phase: Phase::Opening,
             sides: [Side::default(); 2],
             flows: Flows::Opening { then_end: None },
@@ -172,7 +175,12 @@ impl Tap {
     /// The tapped channel is in this bridge. Whether that is another one than before: the tap is deaf then, since Asterisk
     /// 22 gives its snoop `out` only silence there.
     pub(crate) fn enters(&mut self, bridge: &str) -> bool {
-        self.bridge.get_or_insert_with(|| bridge.to_owned()) != bridge
+        self.bridge.replace(bridge.to_owned()).is_some_and(|before| before != bridge)
+    }
+
+    /// The tapped channel is with another one in its bridge. Whether that one came after somebody else.
+    pub(crate) fn meets(&mut self, other: &Uniqueid) -> bool {
+        self.company.replace(other.clone()).is_some_and(|before| before != *other)
     }
 
     /// Whether it is being taken down.

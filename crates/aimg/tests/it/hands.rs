@@ -233,6 +233,23 @@ fn blind_transfer_by_the_callee(stage: &Stage) -> Check {
     })
 }
 
+/// Bob asks Cid first. How often Ann changes bridges and company meanwhile is Asterisk's to decide.
+fn attended_transfer_by_the_callee(stage: &Stage) -> Check {
+    let (talk, cid) = (stage.ann_and_bob_talk(), phone(Cid));
+    stage.driver.act(Action::attended_transfer(&talk.bobs.channel.name, &to(number_of(&cid))));
+    let channel = stage.driver.callee(cid.port());
+    thread::sleep(TALK);
+    stage.driver.hang_up(&talk.bobs);
+    thread::sleep(TALK);
+    stage.driver.hang_up(&channel);
+    Box::new(move |stage, calls| {
+        let call = dialled(calls, &talk.number);
+        let last = call.recordings.last().unwrap();
+        assert_eq!(last.certificate.channel, Some(id(&talk.anns)), "{}", told(call));
+        assert!(last.part > 0 && stage.heard(last)[1] == [Cid], "{}", told(call));
+    })
+}
+
 /// Ann is sent to where she is in no bridge.
 fn sent_to_music(stage: &Stage) -> Check {
     let talk = stage.ann_and_bob_talk();
@@ -427,9 +444,10 @@ fn calls_change_hands(version: Version, sessions: usize, stories: &[Story]) {
 
 #[test]
 fn calls_change_hands_on_22() {
-    let stories: [Story; 11] = [
+    let stories: [Story; 12] = [
         blind_transfer_by_the_caller,
         blind_transfer_by_the_callee,
+        attended_transfer_by_the_callee,
         sent_to_music,
         redirected_callee,
         attended_transfer_by_the_caller,
@@ -440,7 +458,7 @@ fn calls_change_hands_on_22() {
         forwarded,
         originated,
     ];
-    calls_change_hands(Version::V22, 16, &stories);
+    calls_change_hands(Version::V22, 17, &stories);
 }
 
 #[test]

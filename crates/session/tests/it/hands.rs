@@ -317,3 +317,26 @@ fn the_last_capture_that_is_allowed_may_be_renewed() {
     w.settle(AFTER_GRACE);
     assert_eq!(w.begun.len(), 2, "{:?}", w.kinds());
 }
+
+#[test]
+fn who_comes_into_the_tapped_channels_bridge_after_somebody_else_is_heard_by_another_tap() {
+    for (in_place_of, parts) in [("PJSIP/bob", 2), ("Local/bob@inside-1;1", 1)] {
+        let mut w = world();
+        talk(&mut w, 1);
+        w.give(Input::ChannelRenamed { channel: Uniqueid::new("1.2"), name: in_place_of.to_owned() });
+        w.channel("1.3", "1.1", "inside");
+        w.state("1.3", ChannelState::Up);
+        w.settle(Duration::ZERO);
+        w.give(Input::BridgeEntered(Entered {
+            bridge: "b1".into(),
+            joins_calls: true,
+            channel: Uniqueid::new("1.3"),
+            linkedid: Uniqueid::new("1.1"),
+            swapped: Some(Uniqueid::new("1.2")),
+        }));
+        w.settle(AFTER_GRACE);
+        assert_eq!(w.begun.len(), parts, "in the place of {in_place_of}");
+        hang_up(&mut w, &["1.2", "1.3", "1.1"]);
+        w.assert_nothing_left();
+    }
+}

@@ -232,3 +232,38 @@ proptest! {
         play(&acts, choices, if hook { TapMode::Hook } else { TapMode::Ami })?;
     }
 }
+
+/// Two calls whose four channels are put together anew and anew, with that many steps in between.
+fn play_moves(moves: &[(usize, usize, usize)], choices: Vec<u16>) {
+    let mut w = World::new(config(TapMode::Ami, "all"), Drawn { choices, next: 0, failures_left: 0 });
+    let channels = ["1.1", "1.2", "2.1", "2.2"];
+    for (channel, linkedid) in channels.into_iter().zip(["1.1", "1.1", "2.1", "2.1"]) {
+        w.channel(channel, linkedid, "inside");
+        w.state(channel, ChannelState::Up);
+    }
+    w.bridge("1.1", "1.2", None);
+    w.bridge("2.1", "2.2", None);
+    for (first, second, steps) in moves {
+        w.bridge(channels[*first], channels[*second], None);
+        (0..*steps).for_each(|_| {
+            w.step();
+        });
+    }
+    w.settle(Duration::from_secs(30));
+    w.assert_conversations_are_captured(TapMode::Ami);
+    channels.into_iter().for_each(|channel| w.hangup(channel));
+    w.settle(Duration::from_secs(30));
+    w.assert_nothing_left();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_capture_is_deaf_wherever_its_channel_went(
+        moves in prop::collection::vec((0..4usize, 0..4usize, 0..60usize), 1..6),
+        choices in prop::collection::vec(any::<u16>(), 16..64),
+    ) {
+        play_moves(&moves, choices);
+    }
+}
