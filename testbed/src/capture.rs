@@ -13,8 +13,9 @@ use crate::{Error, Packet, packets, wait_until};
 /// How long tcpdump may take to show a packet that was sent.
 const SEEN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// tcpdump's buffer in the kernel. It is divided into slots of the packet size below: 8,192 of them.
-const BUFFER_KIB: &str = "16384";
+/// tcpdump's buffer in the kernel. It is divided into slots of the packet size below: 32,768 of them, for an Asterisk that
+/// was frozen and works off ten seconds at once.
+const BUFFER_KIB: &str = "65536";
 
 /// Larger than any RTP packet here. With tcpdump's default of 256 KiB the buffer would have 64 slots.
 const PACKET_BYTES_MAX: &str = "2048";

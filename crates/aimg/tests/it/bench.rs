@@ -108,7 +108,7 @@ const fn other(direction: Direction) -> Direction {
 }
 
 /// How long a SIPp's calls may take, their talk included.
-const CALLS_TIME_MAX: Duration = Duration::from_secs(60);
+pub(crate) const CALLS_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Waits until a SIPp is through and fails unless all its calls went as planned.
 #[track_caller]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use aimg_core::TapMode;
 use aimg_testbed::{Context, Version};
 
-use crate::bench::{Bench, all_went_well, callee};
+use crate::bench::{Bench, CALLS_TIME_MAX, all_went_well, callee};
 use crate::wire::{Wire, sent_to};
 
 const CALLS: u16 = 5;
@@ -42,13 +42,16 @@ fn nothing_of_the_calls_is_missing() {
     let wire = Wire::tap(&bench.asterisk);
     let mut callee = callee(CALLS);
     let stop = AtomicBool::new(false);
+    let mut callers = bench.caller(Context::TapHook, &callee).calls(CALLS).talks_for(TALK).start().unwrap();
     let flooded = thread::scope(|scope| {
         let flood = scope.spawn(|| flood(gateway.audio(), &stop));
-        let mut callers = bench.caller(Context::TapHook, &callee).calls(CALLS).talks_for(TALK).start().unwrap();
-        [&mut callers, &mut callee].into_iter().for_each(all_went_well);
+        // How the calls went is asked when the flood has stopped: the scope would wait for it after a panic too.
+        let ended = callers.wait(CALLS_TIME_MAX);
         stop.store(true, Ordering::Relaxed);
-        flood.join().unwrap()
+        ended.map(|_| flood.join().unwrap())
     });
+    let flooded = flooded.unwrap();
+    [&mut callers, &mut callee].into_iter().for_each(all_went_well);
     let calls = bench.home.finished_calls(CALLS.into());
     bench.wait_until_asterisk_is_empty();
     let streams = wire.streams();
