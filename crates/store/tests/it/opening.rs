@@ -39,10 +39,8 @@ async fn migrating_again_does_nothing_and_keeps_all() {
     assert_eq!(again.tenants(OPERATOR).await.unwrap().len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn programs_that_start_together_migrate_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = Config::sqlite(dir.path().join("aimg.db"));
+/// Six programs at once: each migration is applied by one of them.
+pub(crate) async fn migrate_together(config: &Config) {
     let starts: Vec<_> = (0..6)
         .map(|_| {
             let config = config.clone();
@@ -53,7 +51,14 @@ async fn programs_that_start_together_migrate_once() {
     for start in starts {
         applied += start.await.unwrap().unwrap().len();
     }
-    assert_eq!(applied, Store::migration_status(&config).await.unwrap().len());
+    assert_eq!(applied, Store::migration_status(config).await.unwrap().len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn programs_that_start_together_migrate_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config::sqlite(dir.path().join("aimg.db"));
+    migrate_together(&config).await;
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use aimg_testbed::Postgres;
 use aimg_testbed::postgres::SUPERUSER;
 
 use crate::fixture::{Db, OPERATOR, changes_of, key, session};
+use crate::opening::migrate_together;
 use crate::{accounts, calls, isolation, pbxs, secrets};
 
 fn all() -> SessionFilter {
@@ -125,15 +126,5 @@ async fn programs_that_start_together_migrate_once() {
     let server = Postgres::start().unwrap();
     let url = server.make_database("calls").unwrap();
     let config = Config::postgres(PostgresPlace::from_url(&url).unwrap());
-    let starts: Vec<_> = (0..6)
-        .map(|_| {
-            let config = config.clone();
-            tokio::spawn(async move { Store::migrate(&config).await })
-        })
-        .collect();
-    let mut applied = 0;
-    for start in starts {
-        applied += start.await.unwrap().unwrap().len();
-    }
-    assert_eq!(applied, Store::migration_status(&config).await.unwrap().len());
+    migrate_together(&config).await;
 }
