@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 const FLOORS: [&[&str]; 8] = [
     &["aimg-core"],
     &["aimg-audio", "aimg-rtp", "aimg-session", "aimg-spool", "aimg-tls"],
-    &["aimg-ami", "aimg-ari", "aimg-media", "aimg-recording", "aimg-store"],
+    &["aimg-ami", "aimg-ari", "aimg-cluster", "aimg-media", "aimg-recording", "aimg-store"],
     &["aimg-accounts", "aimg-gateway"],
     &["aimg-api"],
     &["aimg"],
