@@ -9,6 +9,7 @@ pub(crate) mod audit_entry;
 pub(crate) mod call_event;
 pub(crate) mod call_leg;
 pub(crate) mod call_session;
+pub(crate) mod idempotency_key;
 pub(crate) mod pbx;
 pub(crate) mod recording;
 pub(crate) mod refresh_token;

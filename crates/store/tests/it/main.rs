@@ -27,6 +27,7 @@ macro_rules! conformance {
 mod accounts;
 mod calls;
 mod fixture;
+mod idempotency;
 mod isolation;
 mod opening;
 mod pbxs;
