@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use aimg_core::{PbxId, SessionId, TenantId};
 use tracing::field::display;
 
+use crate::herald::Herald;
+
 /// How long an alarm about something that happened stays up after it happened last.
 pub const HAPPENED_STAYS: Duration = Duration::from_secs(60);
 
@@ -180,7 +182,10 @@ pub struct AlarmState {
 
 /// The alarms of a node. Clones are the same ones.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Alarms(Arc<Mutex<BTreeMap<(Alarm, Subject), Entry>>>);
+pub(crate) struct Alarms {
+    entries: Arc<Mutex<BTreeMap<(Alarm, Subject), Entry>>>,
+    herald: Herald,
+}
 
 /// One alarm of one subject.
 #[derive(Debug, Default)]
@@ -199,6 +204,11 @@ impl Entry {
 }
 
 impl Alarms {
+    /// None yet; they are told there too.
+    pub(crate) fn telling(herald: Herald) -> Self {
+        Self { entries: Arc::default(), herald }
+    }
+
     /// Sets an alarm about a state: up with a reason, or down. Told to the log when it is raised, when its reason changes,
     /// and when it is cleared.
     pub(crate) fn set(&self, alarm: Alarm, subject: Subject, why: Option<String>) {
@@ -206,7 +216,7 @@ impl Alarms {
         let Some(why) = why else {
             let Some(entry) = alarms.get_mut(&(alarm, subject)) else { return };
             if entry.holds.take().is_some() && !entry.is_active() {
-                log_cleared(alarm, subject);
+                self.cleared(alarm, subject);
             }
             return;
         };
@@ -216,6 +226,7 @@ impl Alarms {
         }
         entry.raised += u64::from(entry.holds.is_none());
         log_raised(alarm, subject, None, &why);
+        self.herald.alarm(alarm, subject, Some(&why));
         entry.holds = Some(why);
     }
 
@@ -232,6 +243,9 @@ impl Alarms {
             *last = now;
             return;
         }
+        if !entry.is_active() {
+            self.herald.alarm(alarm, subject, Some(why));
+        }
         entry.raised += 1;
         if entry.happened.len() < SESSIONS_MAX {
             entry.happened.insert(session, now);
@@ -245,7 +259,7 @@ impl Alarms {
             let was_active = entry.is_active();
             entry.happened.retain(|_, last| now.saturating_duration_since(*last) < HAPPENED_STAYS);
             if was_active && !entry.is_active() {
-                log_cleared(*alarm, *subject);
+                self.cleared(*alarm, *subject);
             }
         }
     }
@@ -255,7 +269,7 @@ impl Alarms {
         self.lock().retain(|(alarm, subject), entry| {
             let gone = subject.pbx == Some(pbx);
             if gone && entry.is_active() {
-                log_cleared(*alarm, *subject);
+                self.cleared(*alarm, *subject);
             }
             !gone
         });
@@ -272,8 +286,13 @@ impl Alarms {
         self.lock().iter().map(state).collect()
     }
 
+    fn cleared(&self, alarm: Alarm, subject: Subject) {
+        log_cleared(alarm, subject);
+        self.herald.alarm(alarm, subject, None);
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(Alarm, Subject), Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

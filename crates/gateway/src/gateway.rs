@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aimg_cluster::Bus;
 use aimg_core::{AriLink, TapMode, TenantScope};
 use aimg_media::{Clock, Inheritance, Media};
 use aimg_recording::SpoolLock;
@@ -16,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::backlog::Backlog;
 use crate::capture::{Captures, Studio};
 use crate::disk::Disks;
+use crate::herald::Herald;
 use crate::inbox::{INBOX_INPUTS, Inbox, Routes};
 use crate::journal::Journal;
 use crate::link::{Link, LinkReport};
@@ -85,7 +87,8 @@ impl Gateway {
             spools,
         };
         let (media, events, resumed) = Media::take_over(config.media.clone(), inheritance)?;
-        let instruments = Instruments::default();
+        let herald = Herald::new(Bus::start(aimg_cluster::Limits::default()), media.clock());
+        let instruments = Instruments::telling(herald);
         instruments.tallies.leave_flows_behind(spools_left.saturating_sub(resumed.len()));
         let (journal, writer) = Journal::start(store.clone(), instruments.alarms.clone());
         let routes = Routes::default();
@@ -121,6 +124,11 @@ impl Gateway {
     /// Shows what it does, for as long as somebody looks.
     pub fn monitor(&self) -> Monitor {
         self.monitor.clone()
+    }
+
+    /// Where what happens is told, as it happens.
+    pub fn bus(&self) -> Bus {
+        self.studio.instruments.herald.bus().clone()
     }
 
     /// Runs until `stop` is done. Ends by itself with an error, and as for [`Stop::Drain`], when no PBX can be used until a
@@ -223,6 +231,7 @@ impl Gateway {
         running.into_iter().for_each(|manifest| captures.resume(manifest));
         let (report, watched) = watch::channel(LinkReport { pbx: pbx.name.clone(), ..LinkReport::default() });
         let (stop, stopped) = watch::channel(false);
+        tokio::spawn(self.studio.instruments.herald.clone().follow(pbx.tenant, pbx.id, watched.clone()));
         let row_of = pbx.changed_at;
         let ari = self.ari_client(&pbx, &secrets, &ari_config)?;
         let ami_config = ami_config(&pbx, &secrets);

@@ -20,6 +20,7 @@ mod error;
 #[cfg(test)]
 mod fixture;
 mod gateway;
+mod herald;
 mod inbox;
 mod journal;
 mod link;

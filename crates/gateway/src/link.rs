@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aimg_core::{CallEvent, CallEventKind};
+use aimg_core::{CallEvent, CallEventKind, SessionRow};
 use aimg_media::{Clock, Media};
 use aimg_session::{Command, Input, Outcome, Switchboard};
 use aimg_store::{Change, Pbx};
@@ -117,6 +117,8 @@ struct Desk {
     clock: Clock,
     report: watch::Sender<LinkReport>,
     ami_side: AmiSide,
+    /// The row that was saved last: its change of state is told next.
+    saved: Option<Box<SessionRow>>,
     /// There is no AMI.
     ari_alone: bool,
 }
@@ -140,6 +142,7 @@ impl Link {
             instruments: self.instruments,
             clock: self.clock,
             report: self.report,
+            saved: None,
             ari_alone: ami.is_none(),
         };
         let mut give_up: Option<Instant> = None;
@@ -313,12 +316,18 @@ impl Desk {
             }
             Command::CaptureAnswered { session, part, at } => self.captures.answered(session, part, at),
             Command::EndCapture { session, part, at, call_over } => self.captures.end(session, part, at, call_over),
-            Command::SaveSession(row) => self.journal.push(Change::Session(row)),
+            Command::SaveSession(row) => {
+                self.saved = Some(row.clone());
+                self.journal.push(Change::Session(row));
+            }
             Command::SaveLeg(row) => self.journal.push(Change::Leg(row)),
             Command::Emit(event) => {
                 tracing::info!(tenant.id = %event.tenant, pbx.id = %event.pbx, session.id = %event.session,
                     event = event.kind.name(), "{}", event.kind);
                 self.note(&event);
+                let is_change = matches!(event.kind, CallEventKind::State { .. });
+                let call = self.saved.take().filter(|row| is_change && row.id == event.session);
+                self.instruments.herald.event(&event, call.as_deref());
                 self.journal.push(Change::Event(event));
             }
         }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aimg_ari::BreakerState;
+use aimg_cluster::BusCounts;
 use aimg_core::{Codec, Direction, PbxId, TenantId};
 use aimg_media::{Media, MediaStats, ShardStats};
 use aimg_rtp::Ledger;
@@ -18,6 +19,7 @@ use crate::alarm::{Alarm, AlarmState, Alarms, Subject};
 use crate::backlog::{Backlog, BacklogCounts};
 use crate::capture::Studio;
 use crate::disk::{DiskReport, Disks};
+use crate::herald::Herald;
 use crate::inbox::Routes;
 use crate::journal::{JournalCounts, JournalWatch};
 use crate::link::{LinkReport, LinkState};
@@ -29,13 +31,21 @@ const KEEPER_PATIENCE: Duration = Duration::from_secs(1);
 /// Packets from strangers in a second that are no stray ones any more: twenty streams.
 const FOREIGN_PER_SECOND_MAX: u64 = 1_000;
 
-/// What the parts of a gateway count and raise. Clones are the same ones.
+/// What the parts of a gateway count, raise and tell. Clones are the same ones.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Instruments {
+    pub(crate) herald: Herald,
     pub(crate) alarms: Alarms,
     pub(crate) tallies: Tallies,
     /// Captures that have ended and whose recordings are not finished.
     pub(crate) finishing: Arc<AtomicU64>,
+}
+
+impl Instruments {
+    /// None has counted anything yet; what happens is told there.
+    pub(crate) fn telling(herald: Herald) -> Self {
+        Self { alarms: Alarms::telling(herald.clone()), herald, ..Self::default() }
+    }
 }
 
 /// Shows what a gateway does. Clones are the same one.
@@ -119,6 +129,8 @@ pub struct Observation {
     pub ari_listener: Option<aimg_ari::ListenerCounts>,
     /// Every alarm that was ever raised.
     pub alarms: Vec<AlarmState>,
+    /// What was told to those who listen.
+    pub bus: BusCounts,
 }
 
 /// What open flows are told apart by.
@@ -246,6 +258,7 @@ impl Monitor {
             disks: sources.disks.report(),
             ari_listener: sources.ari_listener.as_ref().map(|listener| listener.counts()),
             alarms: sources.instruments.alarms.states(),
+            bus: sources.instruments.herald.bus().counts(),
         }
     }
 

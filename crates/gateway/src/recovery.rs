@@ -176,7 +176,9 @@ pub(crate) async fn enter(studio: &Studio, store: &Store, finished: &Finished, n
     let now = studio.clock.now();
     studio.journal.write(Change::Recording(recording_row(finished, now))).await;
     let kind = CallEventKind::RecordingReady { part, complete };
-    studio.journal.push(Change::Event(CallEvent { tenant, pbx, session, at: now, kind }));
+    let event = CallEvent { tenant, pbx, session, at: now, kind };
+    studio.instruments.herald.event(&event, None);
+    studio.journal.push(Change::Event(event));
     if let Err(error) = dir.discard() {
         tracing::warn!(session.id = %session, %error, "the spool of a finished recording could not be removed");
     }

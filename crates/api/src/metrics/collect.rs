@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use aimg_ari::{BreakerState, ListenerCounts};
+use aimg_cluster::BusCounts;
 use aimg_core::{PbxId, TenantId};
 use aimg_gateway::{
     Alarm, AlarmState, BacklogCounts, CallTally, DiskReport, DiskRoom, FlowClass, FlowTally, JournalCounts,
@@ -41,6 +42,7 @@ pub(crate) fn collect(observed: &Observation, http: &Counters, connections_max: 
         disks,
         ari_listener,
         alarms,
+        bus,
     } = observed;
     let names = Names(links.iter().map(|link| (link.pbx, link.name.as_str())).collect());
     let mut scrape = Scrape::default();
@@ -69,6 +71,7 @@ pub(crate) fn collect(observed: &Observation, http: &Counters, connections_max: 
             s.count(&f::ARI_LISTENER, vec![("outcome", outcome.to_owned())], count);
         }
     }
+    bus_counts(s, *bus);
     alarm_states(s, &names, alarms);
     http_counts(s, http, connections_max);
     scrape
@@ -356,6 +359,16 @@ fn alarm_states(s: &mut Scrape, names: &Names<'_>, states: &[AlarmState]) {
         s.gauge(&f::ALARM, labels.clone(), if active { 1.0 } else { 0.0 });
         s.count(&f::ALARM_RAISED, labels, raised);
     }
+}
+
+fn bus_counts(s: &mut Scrape, counts: BusCounts) {
+    let BusCounts { published, subscriptions, missed, resyncs, kept, kept_bytes } = counts;
+    s.count(&f::BUS_PUBLISHED, vec![], published);
+    s.gauge(&f::BUS_SUBSCRIPTIONS, vec![], subscriptions as f64);
+    s.count(&f::BUS_MISSED, vec![], missed);
+    s.count(&f::BUS_RESYNCS, vec![], resyncs);
+    s.gauge(&f::BUS_KEPT, vec![], kept as f64);
+    s.gauge(&f::BUS_KEPT_BYTES, vec![], kept_bytes as f64);
 }
 
 fn http_counts(s: &mut Scrape, http: &Counters, connections_max: usize) {

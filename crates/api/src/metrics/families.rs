@@ -195,6 +195,14 @@ families! {
     HTTP_REFUSED: Counter "aimg_http_requests_refused_total" [] "Requests refused: a host name that is not allowed, or metrics for whom they are not.";
     HTTP_TIMEOUTS: Counter "aimg_http_request_timeouts_total" [] "Requests whose answer took too long.";
 
+    BUS_PUBLISHED: Counter "aimg_bus_published_total" [] "Notices of what happens, told to whoever listens.";
+    BUS_SUBSCRIPTIONS: Gauge "aimg_bus_subscriptions" [] "Who listens.";
+    BUS_MISSED: Counter "aimg_bus_missed_total" [] "Notices that listeners missed because they fell too far behind.",
+        "Slow WebSocket clients, or a network that is. The state of things is in the REST API.";
+    BUS_RESYNCS: Counter "aimg_bus_resyncs_total" [] "Times that a listener came back and what it had missed was forgotten.";
+    BUS_KEPT: Gauge "aimg_bus_kept" [] "Notices that are remembered for those who come back.";
+    BUS_KEPT_BYTES: Gauge "aimg_bus_kept_bytes" [] "About how many bytes they take.";
+
     ALARM: Gauge "aimg_alarm" ["alarm", "severity", "tenant", "pbx", "pbx_name", "shard", "place"] "1 while the alarm is up; see the alarms.";
     ALARM_RAISED: Counter "aimg_alarm_raised_total" ["alarm", "severity", "tenant", "pbx", "pbx_name", "shard", "place"] "Times that the alarm was raised.";
 }

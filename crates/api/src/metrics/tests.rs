@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use aimg_ari::{BreakerState, ListenerCounts};
+use aimg_cluster::BusCounts;
 use aimg_core::{Codec, Direction};
 use aimg_gateway::{
     Alarm, AlarmState, BUCKETS_MS, BacklogCounts, CallTally, DiskReport, DiskRoom, FlowClass, FlowTally, Histogram,
@@ -162,6 +163,14 @@ impl Numbers {
                 active: true,
                 raised: self.next(),
             }],
+            bus: BusCounts {
+                published: self.next(),
+                subscriptions: self.next(),
+                missed: self.next(),
+                resyncs: self.next(),
+                kept: self.next(),
+                kept_bytes: self.next(),
+            },
         }
     }
 }
