@@ -71,6 +71,8 @@ fn leave(number: usize, spool_dir: &Path) -> Result<()> {
         ended_at: None,
         adopted: false,
         moved_at: None,
+        begun_by: None,
+        ended_by: None,
     };
     let part = manifest.part_dir(spool_dir);
     manifest.store(&part)?;

@@ -37,7 +37,7 @@ pub struct SessionRow {
     pub hangup_cause: Option<u16>,
     /// The node that holds it.
     pub node: NodeId,
-    /// Whether the tenant's rule wants it captured.
+    /// Whether it is to be captured: by the tenant's rule, until a person asks otherwise.
     pub captured: bool,
 }
 

@@ -91,6 +91,48 @@ impl fmt::Display for TransferKind {
     }
 }
 
+/// What a person asks of a session's recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CaptureOrder {
+    /// Record from here on, whatever the tenant's rule says.
+    Start,
+    /// Record no more.
+    Stop,
+    /// Record nothing until it is resumed: somebody says what nobody may keep.
+    Pause,
+    /// Go on after a pause.
+    Resume,
+}
+
+impl CaptureOrder {
+    /// The word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+        }
+    }
+
+    /// Whether something is recorded after it.
+    pub const fn records(self) -> bool {
+        matches!(self, Self::Start | Self::Resume)
+    }
+}
+
+impl fmt::Display for CaptureOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Start => "started",
+            Self::Stop => "stopped",
+            Self::Pause => "paused",
+            Self::Resume => "resumed",
+        })
+    }
+}
+
 /// One thing that happened to one session of one tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallEvent {
@@ -244,6 +286,11 @@ pub enum CallEventKind {
         /// Which.
         channel: Uniqueid,
     },
+    /// A person started, stopped, paused or resumed the recording; who it was is in the audit log.
+    CaptureOrdered {
+        /// What was asked.
+        order: CaptureOrder,
+    },
     /// The session ended in a way that nobody saw.
     Lost {
         /// Why.
@@ -293,6 +340,7 @@ impl CallEventKind {
             Self::ConferenceLeft { .. } => "conference_left",
             Self::Held { .. } => "held",
             Self::Unheld { .. } => "unheld",
+            Self::CaptureOrdered { .. } => "capture_ordered",
             Self::Lost { .. } => "lost",
             Self::RecordingReady { .. } => "recording_ready",
             Self::RecordingFailed { .. } => "recording_failed",
@@ -336,6 +384,7 @@ impl fmt::Display for CallEventKind {
             Self::ConferenceLeft { channel, .. } => write!(f, "channel {channel} left the conference"),
             Self::Held { channel } => write!(f, "held by channel {channel}"),
             Self::Unheld { channel } => write!(f, "taken back by channel {channel}"),
+            Self::CaptureOrdered { order } => write!(f, "recording {order} by request"),
             Self::Lost { reason: FailReason::PbxRestarted } => f.write_str("lost: Asterisk went down"),
             Self::Lost { reason: FailReason::GoneWhileAway } => f.write_str("lost: it ended while nobody looked"),
             Self::RecordingReady { part, complete: true } => write!(f, "recording {part} ready, complete"),

@@ -17,7 +17,7 @@ mod tls;
 pub use backoff::Backoff;
 pub use call::{LegRow, SessionRow};
 pub use codec::{Codec, UnknownCodec};
-pub use event::{CallEvent, CallEventKind, CallState, FailReason, TransferKind};
+pub use event::{CallEvent, CallEventKind, CallState, CaptureOrder, FailReason, TransferKind};
 pub use ids::{
     ApiKeyId, CallDirection, Direction, FlowId, IdError, MINTED_PREFIX, Minted, MintedWhat, NodeId, PbxId, SessionId,
     TenantId, Uniqueid, UserId,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use aimg_core::{Codec, Direction, FlowId, SessionId, SessionRow, Timestamp, Uniqueid};
+use aimg_core::{CaptureOrder, Codec, Direction, FlowId, SessionId, SessionRow, Timestamp, Uniqueid};
 use aimg_media::{Clock, FlowSpec, LeftSpool, Media, SNAPSHOT_AGE_MAX};
 use aimg_recording::{Finished, Manifest, PartDir};
 use aimg_rtp::Ledger;
@@ -59,7 +59,7 @@ pub(crate) struct Studio {
 #[derive(Debug)]
 enum Order {
     Answered(Timestamp),
-    End { at: Timestamp, call_over: bool },
+    End { at: Timestamp, call_over: bool, by: Option<CaptureOrder> },
 }
 
 /// The captures of one link.
@@ -84,6 +84,7 @@ impl Captures {
         channel: Uniqueid,
         adopted: bool,
         moved_at: Option<Timestamp>,
+        by: Option<CaptureOrder>,
     ) {
         let (sender, orders) = mpsc::channel(ORDERS);
         self.running.retain(|_, capture| !capture.is_closed());
@@ -101,6 +102,8 @@ impl Captures {
             ended_at: None,
             adopted,
             moved_at,
+            begun_by: by,
+            ended_by: None,
         };
         tokio::spawn(run(self.studio.clone(), manifest, self.inbox.clone(), orders));
     }
@@ -118,8 +121,15 @@ impl Captures {
     }
 
     /// Closes both flows and finishes the recording; `Input::CaptureClosed` tells how that went.
-    pub(crate) fn end(&mut self, session: SessionId, part: u16, at: Timestamp, call_over: bool) {
-        self.order(session, part, Order::End { at, call_over });
+    pub(crate) fn end(
+        &mut self,
+        session: SessionId,
+        part: u16,
+        at: Timestamp,
+        call_over: bool,
+        by: Option<CaptureOrder>,
+    ) {
+        self.order(session, part, Order::End { at, call_over, by });
         self.running.remove(&(session, part));
     }
 
@@ -202,8 +212,9 @@ async fn attend(studio: &Studio, manifest: &mut Manifest, dir: &PartDir, orders:
                     manifest.answered_at = Some(at);
                     store_manifest(manifest, dir).await;
                 }
-                Some(Order::End { at, call_over }) => {
-                    manifest.ended_at = call_over.then_some(at);
+                Some(Order::End { at, call_over, by }) => {
+                    manifest.ended_at = (call_over || by.is_some()).then_some(at);
+                    manifest.ended_by = by;
                     return;
                 }
                 None => return,

@@ -311,11 +311,13 @@ impl Desk {
                     inbox.tell(Input::FlowExpecting { flow, result }).await;
                 });
             }
-            Command::BeginCapture { session, part, channel, adopted, moved_at } => {
-                self.captures.begin(*session, part, channel, adopted, moved_at);
+            Command::BeginCapture { session, part, channel, adopted, moved_at, by } => {
+                self.captures.begin(*session, part, channel, adopted, moved_at, by);
             }
             Command::CaptureAnswered { session, part, at } => self.captures.answered(session, part, at),
-            Command::EndCapture { session, part, at, call_over } => self.captures.end(session, part, at, call_over),
+            Command::EndCapture { session, part, at, call_over, by } => {
+                self.captures.end(session, part, at, call_over, by);
+            }
             Command::SaveSession(row) => {
                 self.saved = Some(row.clone());
                 self.journal.push(Change::Session(row));

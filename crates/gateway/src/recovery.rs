@@ -245,6 +245,8 @@ mod tests {
             ended_at: None,
             adopted: false,
             moved_at: None,
+            begun_by: None,
+            ended_by: None,
         };
         let part = manifest.part_dir(spool_dir);
         manifest.store(&part).unwrap();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use aimg_core::{Codec, Direction, PbxId, SessionId, TenantId, Timestamp, Uniqueid};
+use aimg_core::{CaptureOrder, Codec, Direction, PbxId, SessionId, TenantId, Timestamp, Uniqueid};
 use aimg_rtp::{Ledger, StreamFacts};
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,12 @@ pub struct Certificate {
     /// place of one that left.
     #[serde(default)]
     pub moved_at: Option<Timestamp>,
+    /// The request by which the part begins, if any: what was said before it was not to be recorded, and is not missing.
+    #[serde(default)]
+    pub begun_by: Option<CaptureOrder>,
+    /// The request by which it ended, if any: what was said after it was not to be recorded, and is not missing.
+    #[serde(default)]
+    pub ended_by: Option<CaptureOrder>,
     /// The audio from the caller: left.
     pub caller: FlowCertificate,
     /// The audio toward the caller: right.
@@ -166,8 +172,15 @@ impl Certificate {
         if let Some(channel) = &self.channel {
             writeln!(w, "Captured at channel {channel}: left is what came from it, right what went to it.")?;
         }
+        if let Some(order) = self.begun_by {
+            writeln!(w, "Recording was {order} by request at {}.", self.opened_at)?;
+        }
+        if let (Some(order), Some(at)) = (self.ended_by, self.ended_at) {
+            writeln!(w, "Recording was {order} by request at {at}.")?;
+        }
         match self.head_gap_ms {
             _ if self.moved_at > self.answered_at => Ok(()),
+            None if self.begun_by.is_some() => Ok(()),
             None if self.answered_at.is_none() => writeln!(w, "The call was not answered."),
             None => writeln!(w, "The call was answered, and no packet came."),
             Some(0) => writeln!(w, "The capture began before the call was answered."),
@@ -239,6 +252,8 @@ mod tests {
             ended_at: Some(ANSWERED),
             adopted: false,
             moved_at: None,
+            begun_by: None,
+            ended_by: None,
             head_gap_ms: head_gap_ms(Some(ANSWERED), [&caller, &callee]),
             complete: reasons.is_empty(),
             caller,
@@ -297,6 +312,19 @@ mod tests {
                 "callee (right): 1003 of 1003 packets, jitter 0.2 ms; first 2026-01-31T11:59:59.999Z, last 2026-01-31T12:00:20.000Z",
                 "Captured at channel 1.1: left is what came from it, right what went to it.",
                 "The capture began before the call was answered.",
+            ]
+        );
+        let paused = Certificate {
+            begun_by: Some(CaptureOrder::Resume),
+            ended_by: Some(CaptureOrder::Pause),
+            head_gap_ms: None,
+            ..certificate(flow(1_003, 0, -5), flow(1_003, 0, -5))
+        };
+        assert_eq!(
+            paused.in_words().lines().skip(4).collect::<Vec<_>>(),
+            [
+                "Recording was resumed by request at 2026-01-31T12:00:00.000Z.",
+                "Recording was paused by request at 2026-01-31T12:00:00.000Z.",
             ]
         );
         let lossy = certificate(flow(1_000, 3, -5), flow(1_003, 0, 14_500)).in_words();

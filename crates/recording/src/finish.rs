@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use aimg_audio::wav::{Format, WavWriter};
-use aimg_core::{Codec, Direction, PbxId, Timestamp, Uniqueid};
+use aimg_core::{CaptureOrder, Codec, Direction, PbxId, Timestamp, Uniqueid};
 use sha2::{Digest, Sha256};
 
 use crate::atomic_file::AtomicFile;
@@ -87,6 +87,8 @@ struct Call {
     ended_at: Option<Timestamp>,
     adopted: bool,
     moved_at: Option<Timestamp>,
+    begun_by: Option<CaptureOrder>,
+    ended_by: Option<CaptureOrder>,
     reasons: Vec<String>,
 }
 
@@ -114,6 +116,8 @@ impl Call {
                     ended_at: m.ended_at,
                     adopted: m.adopted,
                     moved_at: m.moved_at,
+                    begun_by: m.begun_by,
+                    ended_by: m.ended_by,
                     reasons,
                 });
             }
@@ -133,6 +137,8 @@ impl Call {
             ended_at: None,
             adopted: false,
             moved_at: None,
+            begun_by: None,
+            ended_by: None,
             reasons: vec![format!("{problem}: when the call was answered and when it ended is unknown")],
         })
     }
@@ -242,7 +248,9 @@ fn certify(
 ) -> Certificate {
     reasons.extend(caller.reasons(Direction::Caller));
     reasons.extend(callee.reasons(Direction::Callee));
-    let head_gap_ms = head_gap_ms(call.answered_at.max(call.moved_at), [&caller, &callee]);
+    // Before a recording that was asked for there was nothing to record.
+    let heard_from = |at: &Timestamp| call.begun_by.is_none() || *at > call.opened_at;
+    let head_gap_ms = head_gap_ms(call.answered_at.max(call.moved_at).filter(heard_from), [&caller, &callee]);
     if let Some(ms) = head_gap_ms.filter(|ms| *ms > 0) {
         reasons.push(match call.moved_at > call.answered_at {
             true => format!("up to {ms} ms after the call changed hands are not in this part"),
@@ -265,6 +273,8 @@ fn certify(
         ended_at: call.ended_at,
         adopted: call.adopted,
         moved_at: call.moved_at,
+        begun_by: call.begun_by,
+        ended_by: call.ended_by,
         caller,
         callee,
         head_gap_ms,

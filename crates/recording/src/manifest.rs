@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 
-use aimg_core::{Codec, NodeId, PbxId, SessionId, TenantId, Timestamp, Uniqueid};
+use aimg_core::{CaptureOrder, Codec, NodeId, PbxId, SessionId, TenantId, Timestamp, Uniqueid};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic_file::AtomicFile;
@@ -38,6 +38,12 @@ pub struct Manifest {
     /// When the call changed hands, if the part begins because of that.
     #[serde(default)]
     pub moved_at: Option<Timestamp>,
+    /// The request by which the part begins, if any.
+    #[serde(default)]
+    pub begun_by: Option<CaptureOrder>,
+    /// The request by which it ended, if any.
+    #[serde(default)]
+    pub ended_by: Option<CaptureOrder>,
 }
 
 impl Manifest {
@@ -88,6 +94,8 @@ mod tests {
             ended_at: None,
             adopted: true,
             moved_at: None,
+            begun_by: None,
+            ended_by: None,
         };
         let dir = manifest.part_dir(root.path());
         assert_eq!(Manifest::load(&dir).unwrap(), None);

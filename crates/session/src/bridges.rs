@@ -55,6 +55,12 @@ impl Bridges {
         self.bridge_of(channel).is_some_and(|b| b.members.len() > 1)
     }
 
+    /// Who else is in the channel's bridge.
+    pub(crate) fn company(&self, channel: &Uniqueid) -> Vec<Uniqueid> {
+        let members = self.bridge_of(channel).into_iter().flat_map(|b| &b.members);
+        members.filter(|member| *member != channel).cloned().collect()
+    }
+
     /// The bridge that the channel is in.
     pub(crate) fn of(&self, channel: &Uniqueid) -> Option<&str> {
         self.of.get(channel).map(String::as_str)

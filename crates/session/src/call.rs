@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aimg_core::{
-    CallEvent, CallEventKind, CallState, Direction, FailReason, LegRow, SessionId, SessionRow, Timestamp, Uniqueid,
+    CallEvent, CallEventKind, CallState, CaptureOrder, Direction, FailReason, LegRow, SessionId, SessionRow, Timestamp,
+    Uniqueid,
 };
 
 use crate::bridges::Bridges;
 use crate::legs::{Leg, Legs};
 use crate::tap::{Tap, TapStep};
+use crate::view::{CallSeen, CaptureSeen, LegSeen};
 use crate::{ChannelSeen, ChannelState, Command, KnownCall, Outcome, Request};
 
 /// A broken tap of a call that is being hung up is no failure. ARI tells the tap's end a little before AMI tells the call's,
@@ -75,6 +77,10 @@ pub(crate) struct Call {
     moved_at: Option<Timestamp>,
     /// The first capture begins when the call has been going for a while.
     midway: bool,
+    /// A person asked that nothing be recorded; no other call that joins this one changes that.
+    held_back: bool,
+    /// The request by which the next capture begins, until it flows.
+    begun_by: Option<CaptureOrder>,
     /// Why the last tap broke, and when it is looked whether the call is still there.
     broken: Option<(String, Timestamp)>,
     /// Why the last tap broke, while it is being looked.
@@ -102,6 +108,8 @@ impl Call {
             renew_clear: false,
             moved_at: None,
             midway,
+            held_back: false,
+            begun_by: None,
             broken: None,
             looking: None,
             returning: false,
@@ -131,6 +139,8 @@ impl Call {
         call.tapped = tapped;
         call.taps.extend(tap);
         call.returning = true;
+        // A rule never takes back what it wanted: only a person does.
+        call.held_back = !call.record.captured && call.was_tapped();
         call
     }
 
@@ -278,7 +288,7 @@ impl Call {
             self.left_at = None;
             self.renew_at = None;
             self.moved_at = Some(now);
-            self.stop_capture(now, true, out);
+            self.stop_capture(now, true, None, out);
         }
         if self.live_legs().next().is_none() {
             self.finish(now, CallState::Ended, out);
@@ -324,7 +334,7 @@ impl Call {
         let channel = leg.row.uniqueid.clone();
         self.add_leg(now, leg, out);
         self.hooks.extend(hook.map(|wait| (channel, wait)));
-        if captured && !self.record.captured {
+        if captured && !self.record.captured && !self.held_back {
             self.record.captured = true;
             self.midway = true;
             self.moved_at = Some(now);
@@ -393,7 +403,7 @@ impl Call {
     fn renew(&mut self, now: Timestamp, moved_at: Timestamp, out: &mut Vec<Command>) {
         let Some(tap) = self.taps.iter_mut().find(|t| !t.is_closing()) else { return };
         tap.close(out);
-        tap.end_capture(now, false, out);
+        tap.end_capture(now, false, None, out);
         self.tap_tries = 0;
         self.moved_at = Some(moved_at);
         self.renew_clear = false;
@@ -444,7 +454,7 @@ impl Call {
         match reason {
             FailReason::PbxRestarted => {
                 self.taps.iter_mut().for_each(|t| t.pbx_died(out));
-                self.stop_capture(now, false, out);
+                self.stop_capture(now, false, None, out);
                 self.finish(now, CallState::Failed, out);
             }
             FailReason::GoneWhileAway => self.finish(now, CallState::Ended, out),
@@ -485,8 +495,9 @@ impl Call {
             session: Box::new(self.record.clone()),
             part,
             channel: self.tapped.clone(),
-            adopted: self.midway || part > 0,
+            adopted: self.begun_by.is_none() && (self.midway || part > 0),
             moved_at: self.moved_at,
+            by: self.begun_by,
         });
         let bridge = bridges.of(&self.tapped).map(str::to_owned);
         let mut tap = Tap::new(self.record.node.clone(), self.record.id, part, self.tapped.clone(), bridge);
@@ -552,6 +563,7 @@ impl Call {
             TapStep::Started(_) => {
                 if tap.is_flowing() {
                     self.moved_at = None;
+                    self.begun_by = None;
                     self.release_hooks(now, true, out);
                     self.capturing_if_flowing(now, out);
                 }
@@ -647,18 +659,80 @@ impl Call {
         let broken = self.broken.take().map(|(reason, _)| reason);
         let Some(reason) = self.looking.take().or(broken) else { return };
         for tap in self.taps.iter_mut().filter(|t| t.is_closing()) {
-            tap.end_capture(now, false, out);
+            tap.end_capture(now, false, None, out);
         }
         self.emit(now, CallEventKind::TapFailed { reason }, out);
     }
 
+    /// A person wants it recorded from here on, or no more. Whether a capture should begin.
+    pub(crate) fn ordered(&mut self, now: Timestamp, order: CaptureOrder, out: &mut Vec<Command>) -> bool {
+        if self.record.state.is_over() {
+            return false;
+        }
+        self.emit(now, CallEventKind::CaptureOrdered { order }, out);
+        self.held_back = !order.records();
+        if self.record.captured != order.records() {
+            self.record.captured = order.records();
+            out.push(Command::SaveSession(Box::new(self.record.clone())));
+        }
+        if !order.records() {
+            self.renew_at = None;
+            self.left_at = None;
+            self.stop_capture(now, false, Some(order), out);
+            return false;
+        }
+        if !self.has_active_tap() {
+            self.tap_tries = 0;
+            self.moved_at = None;
+            self.begun_by = Some(order);
+        }
+        true
+    }
+
+    /// Where its capture stands.
+    pub(crate) fn capture_seen(&self) -> CaptureSeen {
+        match self.taps.iter().find(|t| !t.is_closing()) {
+            Some(tap) if tap.is_flowing() => CaptureSeen::Flowing { part: tap.part },
+            Some(_) => CaptureSeen::Attaching,
+            None if self.taps.iter().any(|t| !t.has_left_asterisk()) => CaptureSeen::Leaving,
+            None => CaptureSeen::Nothing { held_back: self.held_back },
+        }
+    }
+
+    /// The call as somebody who is to act upon it sees it.
+    pub(crate) fn seen(&self, bridges: &Bridges) -> CallSeen {
+        let channels = self.legs.live_rows().map(|(row, up)| LegSeen {
+            channel: row.uniqueid.clone(),
+            name: row.name.clone(),
+            up,
+            bridge: bridges.of(&row.uniqueid).map(str::to_owned),
+            in_hook: self.hooks.get(&row.uniqueid).is_some_and(|hook| !hook.released),
+        });
+        let first = Some(&self.record.uniqueid).filter(|first| self.legs.is_live(first));
+        let caller = first.or(Some(&self.tapped).filter(|tapped| self.legs.is_live(tapped))).cloned();
+        let company = caller.as_ref().map_or_else(Vec::new, |caller| bridges.company(caller));
+        CallSeen {
+            record: self.record.clone(),
+            channels: channels.collect(),
+            caller,
+            company,
+            capture: self.capture_seen(),
+        }
+    }
+
     /// Takes every capture down and lets the call go on.
-    pub(crate) fn stop_capture(&mut self, now: Timestamp, call_over: bool, out: &mut Vec<Command>) {
+    pub(crate) fn stop_capture(
+        &mut self,
+        now: Timestamp,
+        call_over: bool,
+        by: Option<CaptureOrder>,
+        out: &mut Vec<Command>,
+    ) {
         self.broken = None;
         self.looking = None;
         for tap in &mut self.taps {
             tap.close(out);
-            tap.end_capture(now, call_over, out);
+            tap.end_capture(now, call_over, by, out);
         }
         self.forget_closed_taps();
         self.release_hooks(now, false, out);
@@ -667,7 +741,7 @@ impl Call {
     fn finish(&mut self, now: Timestamp, state: CallState, out: &mut Vec<Command>) {
         self.record.ended_at = Some(now);
         self.advance(now, state, out);
-        self.stop_capture(now, true, out);
+        self.stop_capture(now, true, None, out);
         self.move_at = None;
         self.left_at = None;
         self.renew_at = None;

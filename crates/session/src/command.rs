@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use aimg_core::{CallEvent, FlowId, LegRow, Minted, SessionId, SessionRow, Timestamp, Uniqueid};
+use aimg_core::{CallEvent, CaptureOrder, FlowId, LegRow, Minted, SessionId, SessionRow, Timestamp, Uniqueid};
 
 /// A request to Asterisk whose outcome comes back as [`crate::Input::Reply`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -67,6 +67,8 @@ pub enum Command {
         adopted: bool,
         /// When the call changed hands, where that is why it begins.
         moved_at: Option<Timestamp>,
+        /// The request because of which it begins, if any.
+        by: Option<CaptureOrder>,
     },
     /// Take packets of a flow from this source only.
     ExpectFlow {
@@ -94,6 +96,8 @@ pub enum Command {
         at: Timestamp,
         /// Because the call did; otherwise the recording ends before the call.
         call_over: bool,
+        /// The request because of which it ends, if any.
+        by: Option<CaptureOrder>,
     },
     /// Keep the session's row.
     SaveSession(Box<SessionRow>),

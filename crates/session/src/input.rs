@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use aimg_core::{
-    CallEventKind, Direction, FailReason, FlowId, LegRow, Minted, SessionId, SessionRow, Timestamp, Uniqueid,
+    CallEventKind, CaptureOrder, Direction, FailReason, FlowId, LegRow, Minted, SessionId, SessionRow, Timestamp,
+    Uniqueid,
 };
 
 use crate::Request;
@@ -220,6 +221,13 @@ pub enum Input {
         part: u16,
         /// Whether the recording is complete; one sentence where it could not be finished.
         result: Result<bool, String>,
+    },
+    /// A person starts, stops, pauses or resumes the recording of a session.
+    CaptureOrdered {
+        /// The session.
+        session: SessionId,
+        /// What is asked.
+        order: CaptureOrder,
     },
     /// The gateway stops: every capture is taken down, nothing new begins. Calls go on without us and stay open in the
     /// store, so that the next run adopts them.

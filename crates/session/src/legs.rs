@@ -40,6 +40,11 @@ impl Legs {
         self.0.values().filter(|l| l.row.left_at.is_none()).map(|l| &l.row.uniqueid)
     }
 
+    /// The live ones' rows, and whether each is answered.
+    pub(crate) fn live_rows(&self) -> impl Iterator<Item = (&LegRow, bool)> {
+        self.0.values().map(|l| (&l.row, l.up)).filter(|(row, _)| row.left_at.is_none())
+    }
+
     pub(crate) fn live_mut(&mut self) -> impl Iterator<Item = &mut Leg> {
         self.0.values_mut().filter(|l| l.row.left_at.is_none())
     }

@@ -15,8 +15,10 @@ mod legs;
 mod rule;
 mod switchboard;
 mod tap;
+mod view;
 
 pub use command::{Command, Request};
 pub use input::{ChannelSeen, ChannelState, Entered, Input, KnownCall, Outcome, RunningPart};
 pub use rule::{CallFacts, CaptureRule, RuleError};
 pub use switchboard::{CallCounts, Config, Switchboard};
+pub use view::{CallSeen, CaptureSeen, LegSeen};

@@ -12,6 +12,7 @@ use crate::bridges::Bridges;
 use crate::call::{Call, told};
 use crate::gone::Gone;
 use crate::tap::Tap;
+use crate::view::{CallSeen, CaptureSeen};
 use crate::{CallFacts, CaptureRule, ChannelSeen, Command, Input, KnownCall, Outcome, Request};
 
 /// How long AMI's Newchannel may come after ARI's StasisStart of the same channel. After that AMI may be dead without anybody
@@ -152,6 +153,23 @@ impl Switchboard {
         self.by_channel.contains_key(channel)
     }
 
+    /// A session that is not over, as somebody who is to act upon it sees it.
+    pub fn call(&self, session: SessionId) -> Option<CallSeen> {
+        let call = self.calls.get(&session).filter(|call| !call.record.state.is_over())?;
+        Some(call.seen(&self.bridges))
+    }
+
+    /// Where the capture of a session stands that is not over.
+    pub fn capture(&self, session: SessionId) -> Option<CaptureSeen> {
+        let call = self.calls.get(&session).filter(|call| !call.record.state.is_over())?;
+        Some(call.capture_seen())
+    }
+
+    /// The session that a channel is, or was, of.
+    pub fn session_of(&self, channel: &Uniqueid) -> Option<SessionId> {
+        self.by_channel.get(channel).copied()
+    }
+
     /// When [`Input::Tick`] is wanted next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let strays = self.strays.values().map(|(_, until)| *until);
@@ -213,9 +231,16 @@ impl Switchboard {
             Input::CaptureClosed { session, part, result } => {
                 self.with_session(session, |c| c.capture_closed(now, part, result, &mut out));
             }
+            Input::CaptureOrdered { session, order } => {
+                let mut begins = false;
+                self.with_session(session, |c| begins = c.ordered(now, order, &mut out));
+                if begins {
+                    self.begin_capture(now, session, &mut out);
+                }
+            }
             Input::Stop => {
                 self.stopping = true;
-                self.calls.values_mut().for_each(|c| c.stop_capture(now, false, &mut out));
+                self.calls.values_mut().for_each(|c| c.stop_capture(now, false, None, &mut out));
             }
             Input::Tick => self.tick(now, &mut out),
         }

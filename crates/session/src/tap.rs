@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use aimg_core::{Direction, FlowId, Minted, MintedWhat, NodeId, SessionId, Timestamp, Uniqueid};
+use aimg_core::{CaptureOrder, Direction, FlowId, Minted, MintedWhat, NodeId, SessionId, Timestamp, Uniqueid};
 
 use crate::{Command, Outcome, Request};
 
@@ -95,7 +95,7 @@ enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flows {
     /// Being opened; if they were to end meanwhile, why: see [`Tap::end_capture`].
-    Opening { then_end: Option<bool> },
+    Opening { then_end: Option<(bool, Option<CaptureOrder>)> },
     /// Open.
     Open,
     /// Being closed, and their recording finished.
@@ -227,9 +227,9 @@ impl Tap {
             }
         };
         if let Flows::Opening { then_end } = std::mem::replace(&mut self.flows, Flows::Open)
-            && let Some(call_over) = then_end
+            && let Some((call_over, by)) = then_end
         {
-            self.end_capture(now, call_over, out);
+            self.end_capture(now, call_over, by, out);
         }
         if self.is_closing() {
             return TapStep::Quiet;
@@ -396,14 +396,20 @@ impl Tap {
         }
     }
 
-    /// Ends the capture of a tap that is closed: because the tapped channel is gone (`call_over`), or because something
-    /// broke or the gateway stops.
-    pub(crate) fn end_capture(&mut self, now: Timestamp, call_over: bool, out: &mut Vec<Command>) {
+    /// Ends the capture of a tap that is closed: because the tapped channel is gone (`call_over`), `by` request, or because
+    /// something broke or the gateway stops.
+    pub(crate) fn end_capture(
+        &mut self,
+        now: Timestamp,
+        call_over: bool,
+        by: Option<CaptureOrder>,
+        out: &mut Vec<Command>,
+    ) {
         match &mut self.flows {
-            Flows::Opening { then_end } => *then_end = Some(call_over),
+            Flows::Opening { then_end } => *then_end = Some((call_over, by)),
             Flows::Open => {
                 self.flows = Flows::Ending;
-                out.push(Command::EndCapture { session: self.session, part: self.part, at: now, call_over });
+                out.push(Command::EndCapture { session: self.session, part: self.part, at: now, call_over, by });
             }
             Flows::Ending | Flows::Closed => {}
         }

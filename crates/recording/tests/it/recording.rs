@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use aimg_audio::g711;
-use aimg_core::{Codec, Direction, Timestamp};
+use aimg_core::{CaptureOrder, Codec, Direction, Timestamp};
 use aimg_recording::{Certificate, unfinished};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
@@ -151,6 +151,23 @@ fn a_call_taken_over_after_a_restart_says_what_came_before() {
     assert!(certificate.adopted && !certificate.complete);
     let said = "the capture began in the middle of the call; what came before is in the part before, if anywhere";
     assert_eq!(certificate.reasons, [said]);
+}
+
+#[test]
+fn what_people_asked_not_to_be_recorded_is_not_missing() {
+    let mut capture = Capture::of(&steady(Direction::Caller, 50, 10), &steady(Direction::Callee, 50, 25));
+    capture.change(|m| {
+        m.answered_at = Some(after_opening(-60_000));
+        m.ended_at = Some(after_opening(1_000));
+        (m.begun_by, m.ended_by) = (Some(CaptureOrder::Resume), Some(CaptureOrder::Pause));
+    });
+    let certificate = capture.finish().certificate;
+    assert!(certificate.complete && certificate.head_gap_ms.is_none(), "{certificate:?}");
+    assert_eq!((certificate.begun_by, certificate.ended_by), (Some(CaptureOrder::Resume), Some(CaptureOrder::Pause)));
+
+    // Answered only after somebody asked: from there on everything was to be recorded.
+    capture.change(|m| m.answered_at = Some(after_opening(5)));
+    assert_eq!(capture.finish().certificate.head_gap_ms, Some(20));
 }
 
 #[test]

@@ -75,6 +75,8 @@ impl Capture {
             ended_at: Some(after_opening(60_000)),
             adopted: false,
             moved_at: None,
+            begun_by: None,
+            ended_by: None,
         };
         let part = manifest.part_dir(root.path().join("spool"));
         manifest.store(&part).unwrap();

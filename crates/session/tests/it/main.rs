@@ -7,4 +7,5 @@ mod world;
 mod adoption;
 mod hands;
 mod hook;
+mod orders;
 mod races;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aimg_core::{CallState, MintedWhat, TapMode};
+use aimg_core::{CallState, CaptureOrder, MintedWhat, TapMode};
 use aimg_session::ChannelState;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
@@ -138,6 +138,7 @@ enum Act {
     Wait(u64),
     AriBlinks,
     AmiBlinks,
+    Order(usize, CaptureOrder),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -154,6 +155,8 @@ fn act() -> impl Strategy<Value = Act> {
         (1..3000u64).prop_map(Act::Wait),
         Just(Act::AriBlinks),
         Just(Act::AmiBlinks),
+        (0..6usize, prop_oneof![Just(CaptureOrder::Pause), Just(CaptureOrder::Resume)])
+            .prop_map(|(n, order)| Act::Order(n, order)),
     ]
 }
 
@@ -202,6 +205,7 @@ fn play(acts: &[Act], choices: Vec<u16>, mode: TapMode) -> TestCaseResult {
             Act::Wait(ms) => w.wait(Duration::from_millis(*ms)),
             Act::AriBlinks => w.ari_blinks(),
             Act::AmiBlinks => w.ami_blinks(),
+            Act::Order(n, order) => w.order(*n, *order),
             Act::Hangup(_) | Act::Bridge(..) | Act::Masquerade(_) | Act::PickUp(..) | Act::KillObject(_) => {}
         }
     }

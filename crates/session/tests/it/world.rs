@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use aimg_core::{
-    CallEvent, CallEventKind, CallState, Direction, FlowId, LegRow, Minted, MintedWhat, PbxId, SessionId, SessionRow,
-    TapMode, TenantId, Timestamp, Uniqueid,
+    CallEvent, CallEventKind, CallState, CaptureOrder, Direction, FlowId, LegRow, Minted, MintedWhat, PbxId, SessionId,
+    SessionRow, TapMode, TenantId, Timestamp, Uniqueid,
 };
 use aimg_session::{
     CaptureRule, ChannelSeen, ChannelState, Command, Config, Entered, Input, Outcome, Request, Switchboard,
@@ -81,6 +81,8 @@ pub(crate) struct World<C> {
     pub(crate) ended: Vec<(u16, bool)>,
     pub(crate) events: Vec<CallEvent>,
     pub(crate) sessions: BTreeMap<SessionId, SessionRow>,
+    /// Sessions of which a person asked that nothing be recorded.
+    held: BTreeSet<SessionId>,
 }
 
 impl<C: Choice> World<C> {
@@ -113,6 +115,7 @@ impl<C: Choice> World<C> {
             ended: Vec::new(),
             events: Vec::new(),
             sessions: BTreeMap::new(),
+            held: BTreeSet::new(),
         }
     }
 
@@ -125,7 +128,7 @@ impl<C: Choice> World<C> {
     fn execute(&mut self, command: Command) {
         match command {
             Command::Ask(request) => self.requests.push(request),
-            Command::BeginCapture { session, part, channel, adopted, moved_at } => {
+            Command::BeginCapture { session, part, channel, adopted, moved_at, .. } => {
                 // One that is still being opened can only be ended afterwards.
                 let opening = |open| {
                     let is_it = |input: &Input| matches!(input, Input::CaptureOpened { session, part, .. } if (*session, *part) == open);
@@ -133,6 +136,7 @@ impl<C: Choice> World<C> {
                 };
                 let others = self.open.iter().filter(|open| open.0 == session.id && !opening(**open)).count();
                 assert_eq!(others, 0, "one capture of a session at a time");
+                assert!(!self.held.contains(&session.id), "what is paused is not recorded");
                 assert!(self.open.insert((session.id, part)), "a part is begun once");
                 self.tapped.insert((session.id, part), channel);
                 let ours = ([127, 0, 0, 1], 4_000).into();
@@ -180,6 +184,18 @@ impl<C: Choice> World<C> {
             }
             Command::Emit(event) => self.events.push(event),
         }
+    }
+
+    /// A person gives an order about the recording of the `n`th session.
+    pub(crate) fn order(&mut self, n: usize, order: CaptureOrder) {
+        let Some(session) = self.sessions.keys().nth(n % self.sessions.len().max(1)).copied() else { return };
+        let over = self.board.call(session).is_none();
+        if order.records() || over {
+            self.held.remove(&session);
+        } else {
+            self.held.insert(session);
+        }
+        self.give(Input::CaptureOrdered { session, order });
     }
 
     /// A channel appears in Asterisk.
@@ -483,10 +499,13 @@ impl<C: Choice> World<C> {
                 bridges.entry(bridge).or_default().push(session);
             }
         }
+        for session in &self.held {
+            assert!(!self.open.iter().any(|(open, _)| open == session), "{session} is paused and recorded");
+        }
         for (bridge, sessions) in bridges.into_iter().filter(|(_, sessions)| sessions.len() > 1) {
             assert!(sessions.windows(2).all(|s| s[0] == s[1]), "bridge {bridge} holds {sessions:?}");
             let failed = |e: &CallEvent| e.session == sessions[0] && e.kind.name() == "tap_failed";
-            if tap_mode == TapMode::Ami && !self.events.iter().any(failed) {
+            if tap_mode == TapMode::Ami && !self.events.iter().any(failed) && !self.held.contains(&sessions[0]) {
                 let open: Vec<_> = self.open.iter().filter(|(session, _)| *session == sessions[0]).collect();
                 let [capture] = open[..] else { panic!("bridge {bridge} is captured by {open:?}") };
                 assert!(self.channels.contains_key(&self.tapped[capture]), "the tapped channel is gone");
