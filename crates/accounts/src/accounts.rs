@@ -93,13 +93,32 @@ pub struct Accounts {
     tokens: Arc<AccessTokens>,
     passwords: Passwords,
     policy: Policy,
+    set_up: Arc<SecretString>,
 }
 
 impl Accounts {
     /// The accounts in a store, which has to be open with its key.
     pub fn new(store: Store, policy: Policy) -> Result<Self, Error> {
         let tokens = Arc::new(AccessTokens::new(store.token_key()?, policy.access_life));
-        Ok(Self { store, tokens, passwords: Passwords::new()?, policy })
+        let set_up = Arc::new(opaque::make(""));
+        Ok(Self { store, tokens, passwords: Passwords::new()?, policy, set_up })
+    }
+
+    /// What makes the first user, while there is none: to be shown to whoever starts the gateway, and to nobody else. It is
+    /// another one after each start.
+    pub async fn set_up_token(&self) -> Result<Option<SecretString>, Error> {
+        Ok((!self.store.has_users().await?).then(|| (*self.set_up).clone()))
+    }
+
+    /// Makes the first user, a super admin, for who shows [`Accounts::set_up_token`].
+    pub async fn set_up(&self, token: &SecretString, name: &str, password: SecretString) -> Result<User, Error> {
+        // Hashes, so that the time it takes tells nothing.
+        if opaque::hash(token) != opaque::hash(&self.set_up) || self.store.has_users().await? {
+            return Err(Error::NotValid);
+        }
+        let password_hash = self.passwords.hash(name, password).await?;
+        let new = NewUser { tenant: None, name: name.to_owned(), role: Role::SuperAdmin, password_hash };
+        self.store.add_first_user(new).await?.ok_or(Error::NotValid)
     }
 
     /// Adds a user.

@@ -6,7 +6,7 @@ use aimg_store::{ApiKey, User};
 use crate::Error;
 
 /// A person or a program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Who {
     /// A user.
     User(UserId),

@@ -18,6 +18,7 @@ First steps:
   aimg tenant add acme
   aimg pbx add office --tenant acme --host 10.0.0.5 --ami-user aimg --ari-user aimg   (asks for the secrets)
   aimg doctor office   (whether its calls will be captured, and what to change where not)
+  aimg createsuperuser   (who may log in; without one, `aimg serve` prints a link on which to make it)
   aimg serve
 
 Exit codes:
@@ -73,6 +74,9 @@ pub(crate) enum Command {
         #[arg(long)]
         status: bool,
     },
+    /// Make a user who runs the installation: all tenants and PBXs
+    #[command(name = "createsuperuser")]
+    CreateSuperuser(CreateSuperuser),
     /// Customers: everything but nodes and PBXs belongs to exactly one
     #[command(subcommand)]
     Tenant(Tenant),
@@ -112,6 +116,16 @@ pub(crate) struct Serve {
     /// Go on with the captures of the worker before
     #[arg(long, hide = true, requires = "worker")]
     pub(crate) takeover: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateSuperuser {
+    /// The user's name: 1 to 150 of letters, digits and @ . + - _
+    #[arg(long, env = "AIMG_SUPERUSER_NAME", default_value = "admin")]
+    pub(crate) name: String,
+    /// Its password; better by the environment than here, where others can see it. Asked for when missing
+    #[arg(long, env = "AIMG_SUPERUSER_PASSWORD", hide_env_values = true)]
+    pub(crate) password: Option<SecretString>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,10 +3,12 @@
 mod ami_handler;
 mod calls;
 mod check;
+mod create_superuser;
 mod doctor;
 mod migrate;
 mod pbx;
 mod pbx_row;
+mod secret;
 mod serve;
 mod session;
 mod tenant;
@@ -39,6 +41,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Check => check::run(&settings, output).await,
         Command::Doctor { pbx } => doctor::run(&settings, output, pbx).await,
         Command::Migrate { status } => migrate::run(&settings, output, status).await,
+        Command::CreateSuperuser(new) => create_superuser::run(&settings, output, new).await,
         Command::Tenant(command) => tenant::run(&settings, output, command).await,
         Command::Pbx(command) => pbx::run(&settings, output, command).await,
         Command::Calls(which) => calls::run(&settings, output, which).await,

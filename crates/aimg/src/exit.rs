@@ -50,6 +50,13 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(e) = cause.downcast_ref::<Store>() {
         return Some(of_store(e));
     }
+    if let Some(e) = cause.downcast_ref::<aimg_accounts::Error>() {
+        return Some(match e {
+            aimg_accounts::Error::Store(e) => of_store(e),
+            aimg_accounts::Error::WeakPassword(_) => USAGE,
+            _ => DEFECT,
+        });
+    }
     if let Some(e) = cause.downcast_ref::<NotCaptured>() {
         return Some(match e.kind {
             Failure::Refused => REFUSED,

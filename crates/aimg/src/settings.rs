@@ -13,6 +13,7 @@ mod table;
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -71,6 +72,14 @@ pub(crate) struct HttpSettings {
     pub(crate) allowed_hosts: Vec<String>,
     /// What readers of metrics show, if those on other machines may read.
     pub(crate) metrics_token: Option<SecretString>,
+    /// Proxies whose word about a client's address is believed.
+    pub(crate) trusted_proxies: Vec<IpAddr>,
+    /// Whether cookies go over TLS only.
+    pub(crate) secure_cookies: bool,
+    /// Requests of one address a second.
+    pub(crate) address_requests_a_second: NonZeroU32,
+    /// Requests of one account a second.
+    pub(crate) account_requests_a_second: NonZeroU32,
 }
 
 /// All settings, parsed and checked.
@@ -135,6 +144,10 @@ impl Settings {
             bind: reader.read(&table::HTTP_BIND),
             allowed_hosts,
             metrics_token: reader.read(&table::HTTP_METRICS_TOKEN),
+            trusted_proxies: reader.read(&table::HTTP_TRUSTED_PROXIES),
+            secure_cookies: reader.read(&table::HTTP_SECURE_COOKIES),
+            address_requests_a_second: reader.read(&table::HTTP_ADDRESS_REQUESTS),
+            account_requests_a_second: reader.read(&table::HTTP_ACCOUNT_REQUESTS),
         };
         let log = LogSettings {
             filter: reader

@@ -15,7 +15,8 @@ pub(crate) fn is_operator(token: Option<&SecretString>, peer: SocketAddr, header
     shown.is_some_and(|shown| Sha256::digest(shown) == Sha256::digest(token.expose_secret()))
 }
 
-fn bearer(value: &str) -> Option<&str> {
+/// What follows `Bearer`.
+pub(crate) fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

@@ -1,5 +1,7 @@
 //! How the HTTP service is set up.
 
+use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -11,6 +13,14 @@ pub struct Config {
     /// Host names and addresses that a request may name; `*` is any, a leading dot stands for all subdomains. It keeps a
     /// page in somebody's browser from reading a service that only listens on loopback (DNS rebinding).
     pub allowed_hosts: Vec<String>,
+    /// Proxies whose `X-Forwarded-For` is believed. Without one, a client is where its connection comes from.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Whether browsers may send their cookies over TLS only: where a proxy speaks TLS for the service.
+    pub secure_cookies: bool,
+    /// Requests of one address a second, on the average of some seconds. Default 100.
+    pub address_requests_a_second: NonZeroU32,
+    /// Requests of one user or API key a second, on the average of some seconds. Default 50.
+    pub account_requests_a_second: NonZeroU32,
     /// What readers of `/metrics` show as a bearer token. Without it, only clients on loopback may read.
     pub metrics_token: Option<SecretString>,
     /// Connections at once. Default 64.
@@ -29,6 +39,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             allowed_hosts: ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into(),
+            trusted_proxies: Vec::new(),
+            secure_cookies: false,
+            address_requests_a_second: NonZeroU32::new(100).expect("not zero"),
+            account_requests_a_second: NonZeroU32::new(50).expect("not zero"),
             metrics_token: None,
             connections_max: 64,
             head_timeout: Duration::from_secs(10),

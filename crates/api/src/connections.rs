@@ -9,7 +9,6 @@ use axum::extract::ConnectInfo;
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -47,7 +46,7 @@ pub(crate) async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let places = Arc::new(Semaphore::new(config.connections_max));
-    let graceful = GracefulShutdown::new();
+    let told = stop.clone();
     let mut stopped = pin!(async { drop(stop.wait_for(|stop| *stop).await) });
     loop {
         if places.available_permits() == 0 {
@@ -75,18 +74,29 @@ pub(crate) async fn serve(
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(config.head_timeout)
-            .serve_connection(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection);
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
         let counters = Arc::clone(&counters);
+        let mut told = told.clone();
         tokio::spawn(async move {
-            if connection.await.is_err() {
+            let mut connection = pin!(connection);
+            let end = tokio::select! {
+                end = connection.as_mut() => end,
+                () = async { drop(told.wait_for(|stop| *stop).await) } => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if end.is_err() {
                 count(&counters.connection_failures);
             }
             counters.open.fetch_sub(1, Ordering::Relaxed);
             drop(place);
         });
     }
-    let _ = timeout(config.stop_timeout, graceful.shutdown()).await;
+    // Every place is free when every connection is closed.
+    let all = u32::try_from(config.connections_max).unwrap_or(u32::MAX);
+    let _ = timeout(config.stop_timeout, places.acquire_many(all)).await;
 }
 
 #[cfg(test)]

@@ -1,18 +1,45 @@
-//! The gateway's HTTP service: whether it is well (`/healthz`, `/readyz`) and what it counts (`/metrics`).
+//! The gateway's HTTP service: the REST API under `/api/v1`, whether it is well (`/healthz`, `/readyz`) and what it counts
+//! (`/metrics`).
 //!
-//! One file a resource. What is told comes from a [`Monitor`](aimg_gateway::Monitor), which reads what the parts of the
-//! gateway publish anyway: no request makes a call or the media plane wait.
+//! One file a resource. An operation is a handler with `#[utoipa::path]`, brought into the router of its file behind one
+//! of the doors of `guard`, and the file's `routes()` is a line in `document::resources`:
 //!
-//! What it leaves to others: what is counted, and which alarms there are (`gateway`); settings and exit codes (`aimg`).
+//! ```text
+//! pub(crate) fn routes() -> OpenApiRouter<Desk> {
+//!     OpenApiRouter::new()
+//!         .routes(needs(Permission::UsersRead, routes!(list)))
+//!         .routes(needs(Permission::UsersChange, routes!(create)))
+//! }
+//! ```
+//!
+//! The handler takes `State<Desk>`, [`Caller`](caller::Caller) (whose `scope()` every query gets), and `Path`, `Query`,
+//! `Json` and `IfMatch` of `body`; it answers `Json`, `Versioned` or `Created`, or fails with a
+//! [`Problem`](problem::Problem). Types of the API are its own; values of other crates are described in `schema`.
+//!
+//! What it leaves to others: what is counted, and which alarms there are (`gateway`); who may log in (`accounts`); rows and
+//! their walls (`store`); settings and exit codes (`aimg`).
 
 mod access;
+mod auth;
+mod body;
+mod caller;
+mod clock;
 mod config;
 mod connections;
+mod document;
 mod error;
+mod guard;
 mod health;
+mod idempotency;
+mod limits;
 mod metrics;
+mod problem;
+mod schema;
 mod server;
+mod setup_page;
+mod users;
 
 pub use config::Config;
+pub use document::openapi_json;
 pub use error::Error;
-pub use server::{Server, bind};
+pub use server::{Backend, Server, bind};

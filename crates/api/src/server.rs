@@ -4,7 +4,9 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::sync::Arc;
 
+use aimg_accounts::Accounts;
 use aimg_gateway::Monitor;
+use aimg_store::Store;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
@@ -17,14 +19,30 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::connections::{self, Counters, count};
-use crate::{Config, Error, access, health, metrics};
+use crate::limits::Limits;
+use crate::problem::{Code, Problem, no_such_method, no_such_path};
+use crate::{Config, Error, access, document, health, metrics, setup_page};
+
+/// What stands behind the service. Clones share everything.
+#[derive(Clone)]
+pub struct Backend {
+    /// What the gateway does.
+    pub monitor: Monitor,
+    /// What is stored.
+    pub store: Store,
+    /// Who may log in.
+    pub accounts: Accounts,
+}
 
 /// What requests are answered from.
 #[derive(Clone)]
 pub(crate) struct Desk {
     pub(crate) config: Arc<Config>,
     pub(crate) monitor: Monitor,
+    pub(crate) store: Store,
+    pub(crate) accounts: Accounts,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) limits: Arc<Limits>,
 }
 
 /// Takes a TCP port for HTTP. Whoever holds the listener may outlive the process that serves on it.
@@ -45,13 +63,17 @@ pub struct Server {
 
 impl Server {
     /// Starts to serve on a listener of [`bind`], within a tokio runtime.
-    pub fn start(config: Config, listener: StdTcpListener, monitor: Monitor) -> Result<Self, Error> {
+    pub fn start(config: Config, listener: StdTcpListener, backend: Backend) -> Result<Self, Error> {
         let address = listener.local_addr()?;
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let (stop, stopped) = watch::channel(false);
         let counters = Arc::<Counters>::default();
-        let desk = Desk { config: Arc::new(config.clone()), monitor, counters: Arc::clone(&counters) };
+        let Backend { monitor, store, accounts } = backend;
+        let limits = Arc::new(Limits::new(&config));
+        let counters_shown = Arc::clone(&counters);
+        let desk =
+            Desk { config: Arc::new(config.clone()), monitor, store, accounts, counters: counters_shown, limits };
         let task = tokio::spawn(connections::serve(listener, router(desk), config, counters, stopped));
         Ok(Self { address, stop, task })
     }
@@ -75,26 +97,32 @@ impl Drop for Server {
 }
 
 fn router(desk: Desk) -> Router {
-    Router::new()
+    let (operations, document) = document::operations();
+    operations
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics))
+        .route("/setup", get(setup_page::setup_page))
+        .merge(document::pages(document))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(desk.config.body_bytes_max))
         .layer(from_fn_with_state(desk.clone(), bounded))
         .with_state(desk)
 }
 
 /// What holds for every request: a name that is ours, and an answer in time.
-async fn bounded(State(desk): State<Desk>, request: Request, next: Next) -> Response {
+async fn bounded(State(desk): State<Desk>, mut request: Request, next: Next) -> Response {
     count(&desk.counters.requests);
     if !access::is_host_allowed(&desk.config.allowed_hosts, request.uri(), request.headers()) {
         count(&desk.counters.refused);
         let why = "this service is not to be addressed by this host name: add it to ALLOWED_HOSTS\n";
         return (StatusCode::MISDIRECTED_REQUEST, why).into_response();
     }
+    request.extensions_mut().insert(Arc::new(desk.clone()));
     if let Ok(response) = timeout(desk.config.request_timeout, next.run(request)).await {
         return response;
     }
     count(&desk.counters.timeouts);
-    (StatusCode::SERVICE_UNAVAILABLE, "the answer took too long\n").into_response()
+    Problem::new(Code::Timeout, "the answer took too long").into_response()
 }

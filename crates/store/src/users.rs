@@ -101,6 +101,16 @@ impl Store {
         row.try_into()
     }
 
+    /// Adds the first user; nothing when there is one.
+    pub async fn add_first_user(&self, new: NewUser) -> Result<Option<User>> {
+        // On SQLite a transaction that writes is alone. On PostgreSQL two at once could each see no user, so that both make
+        // one: each of them had the one token there is.
+        if self.has_users().await? {
+            return Ok(None);
+        }
+        self.add_user(TenantScope::Operator, new).await.map(Some)
+    }
+
     /// The users in reach, by name.
     pub async fn users(&self, scope: TenantScope) -> Result<Vec<User>> {
         let rows = self.read(scope).await?;

@@ -1,13 +1,14 @@
 //! `aimg pbx add` and `aimg pbx set`: from the command line to a PBX's row.
 
-use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
 
 use aimg_core::{Fingerprint, TenantScope, Tls, Trust};
 use aimg_store::{NewPbx, Pbx, PbxChange, Store};
 use anyhow::Context;
+
 use secrecy::SecretString;
 
+use super::secret::secret;
 use crate::cli::{PbxAdd, PbxLinks, PbxSet};
 use crate::exit::Usage;
 
@@ -163,24 +164,4 @@ fn warn_of_port(port: u16, tls: Option<&Tls>) {
 fn new_secret([what, variable]: [&str; 2]) -> anyhow::Result<SecretString> {
     let given = std::env::var(variable).ok().filter(|secret| !secret.is_empty()).map(SecretString::from);
     secret(given, [what, variable])
-}
-
-/// The secret as given, else typed at the terminal or on a line of a pipe.
-fn secret(given: Option<SecretString>, [what, variable]: [&str; 2]) -> anyhow::Result<SecretString> {
-    if let Some(secret) = given {
-        return Ok(secret);
-    }
-    let line = if io::stdin().is_terminal() {
-        rpassword::prompt_password(format!("{what}: ")).context("the terminal")?
-    } else {
-        let mut line = String::new();
-        io::stdin().lock().read_line(&mut line).context("standard input")?;
-        line.trim_end_matches(['\r', '\n']).to_owned()
-    };
-    if line.is_empty() {
-        return Err(
-            Usage(format!("the {what} is missing: set {variable}, or write it on a line of standard input")).into()
-        );
-    }
-    Ok(SecretString::from(line))
 }

@@ -4,8 +4,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use aimg_accounts::{Accounts, Policy};
 use aimg_gateway::{Config, Gateway, Parts, Sockets, Stop};
 use aimg_media::Clock;
+use secrecy::ExposeSecret;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -58,8 +60,10 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
         worker_deaths: deaths,
         drain_timeout: DRAIN_TIMEOUT,
     };
-    let gateway = Gateway::start(config, store, sockets, rand::random()).await?;
-    let start_http = |listener| aimg_api::Server::start(http_config(&settings), listener, gateway.monitor());
+    let accounts = Accounts::new(store.clone(), Policy::default())?;
+    let gateway = Gateway::start(config, store.clone(), sockets, rand::random()).await?;
+    let backend = aimg_api::Backend { monitor: gateway.monitor(), store, accounts: accounts.clone() };
+    let start_http = |listener| aimg_api::Server::start(http_config(&settings), listener, backend);
     let http = listener.map(start_http).transpose()?;
     if !takeover {
         let ready = Ready {
@@ -72,8 +76,17 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
         output.print(&ready, |r| {
             let audio = r.audio.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             let http = r.http.map_or_else(|| "off".to_owned(), |address| format!("on http://{address}"));
-            format!("aimg is running: node {}, audio on {audio}, metrics {http}, database {}", r.node, r.database)
+            format!("aimg is running: node {}, audio on {audio}, HTTP {http}, database {}", r.node, r.database)
         })?;
+    }
+    if let Some(http) = &http
+        && let Some(token) = accounts.set_up_token().await?
+    {
+        eprintln!(
+            "there is no user yet; make the first one at http://{}/setup#{}",
+            http.address(),
+            token.expose_secret()
+        );
     }
     let stop = stop_signal()?;
     tell_parent_that_it_is_up();
@@ -103,6 +116,10 @@ fn http_config(settings: &Settings) -> aimg_api::Config {
     aimg_api::Config {
         allowed_hosts: settings.http.allowed_hosts.clone(),
         metrics_token: settings.http.metrics_token.clone(),
+        trusted_proxies: settings.http.trusted_proxies.clone(),
+        secure_cookies: settings.http.secure_cookies,
+        address_requests_a_second: settings.http.address_requests_a_second,
+        account_requests_a_second: settings.http.account_requests_a_second,
         ..aimg_api::Config::default()
     }
 }

@@ -1,6 +1,6 @@
 //! How the texts of settings become values; `None` is a text that is not allowed.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -84,6 +84,11 @@ pub(super) fn hosts(text: &str) -> Option<Vec<String>> {
     };
     let hosts: Vec<&str> = text.split(',').map(str::trim).filter(|host| !host.is_empty()).collect();
     hosts.iter().all(is_host).then(|| hosts.into_iter().map(str::to_owned).collect())
+}
+
+/// Addresses separated by commas.
+pub(super) fn addresses(text: &str) -> Option<Vec<IpAddr>> {
+    text.split(',').map(str::trim).filter(|address| !address.is_empty()).map(|address| address.parse().ok()).collect()
 }
 
 /// Directives that tracing understands.

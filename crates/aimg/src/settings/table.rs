@@ -1,6 +1,7 @@
 //! The list of settings.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use aimg_core::NodeId;
@@ -167,11 +168,25 @@ settings! {
         "Its key.";
     HTTP_BIND: Option<SocketAddr> = "http.bind", "AIMG_HTTP_BIND", Text("127.0.0.1:8080"), format::address_or_off,
         "an IP address of this machine and a port, as in 127.0.0.1:8080 or [::1]:8080, port 0 for a free one; or `off`",
-        "Where health and metrics are served over HTTP (`docs/metrics.md`).";
+        "Where the API, health and metrics are served over HTTP (`docs/metrics.md`).";
     HTTP_METRICS_TOKEN: Option<SecretString> = "http.metrics_token", "AIMG_HTTP_METRICS_TOKEN", Unset, format::secret,
         "any text",
         "What readers of `/metrics` show as a bearer token. Without it, only clients on this machine may read them: they \
          concern all tenants.", secret;
+    HTTP_TRUSTED_PROXIES: Vec<IpAddr> = "http.trusted_proxies", "AIMG_HTTP_TRUSTED_PROXIES", Unset, format::addresses,
+        "IP addresses separated by commas",
+        "Proxies whose `X-Forwarded-For` is believed, for limits and the audit log.";
+    HTTP_SECURE_COOKIES: bool = "http.secure_cookies", "AIMG_HTTP_SECURE_COOKIES", Text("false"), format::flag,
+        "true or false",
+        "Whether browsers send their cookies over TLS only. Set it where a proxy speaks TLS for the gateway.";
+    HTTP_ADDRESS_REQUESTS: NonZeroU32 = "http.address_requests_per_second", "AIMG_HTTP_ADDRESS_REQUESTS_PER_SECOND",
+        Text("100"), |s| s.parse().ok(),
+        "1 or more",
+        "Requests of one address, on the average of some seconds. People of one office may share an address.";
+    HTTP_ACCOUNT_REQUESTS: NonZeroU32 = "http.account_requests_per_second", "AIMG_HTTP_ACCOUNT_REQUESTS_PER_SECOND",
+        Text("50"), |s| s.parse().ok(),
+        "1 or more",
+        "Requests of one user or API key, on the average of some seconds.";
     LOG_FILTER: String = "log.filter", "AIMG_LOG", Derived("`info`; with DEBUG `info,aimg=debug`"), format::log_filter,
         "directives such as `info` or `warn,aimg_media=debug`",
         "What is logged.";

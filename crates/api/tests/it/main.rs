@@ -1,0 +1,7 @@
+//! The HTTP service over real sockets, a real store and a real gateway without PBXs.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod auth;
+mod document;
+mod fixture;
