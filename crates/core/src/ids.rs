@@ -63,6 +63,10 @@ uuid_id!(/// A person's account.
     UserId);
 uuid_id!(/// A program's key.
     ApiKeyId);
+uuid_id!(/// An address that is told what happens.
+    WebhookId);
+uuid_id!(/// One telling of one event to one webhook.
+    DeliveryId);
 
 /// Asterisk's stable id of a channel, unique on its PBX.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

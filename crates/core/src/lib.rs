@@ -13,14 +13,15 @@ mod secret;
 mod tap;
 mod time;
 mod tls;
+mod webhook;
 
 pub use backoff::Backoff;
 pub use call::{LegRow, SessionRow};
 pub use codec::{Codec, UnknownCodec};
 pub use event::{CallEvent, CallEventKind, CallState, CaptureOrder, FailReason, TransferKind};
 pub use ids::{
-    ApiKeyId, CallDirection, Direction, FlowId, IdError, MINTED_PREFIX, Minted, MintedWhat, NodeId, PbxId, SessionId,
-    TenantId, Uniqueid, UserId,
+    ApiKeyId, CallDirection, DeliveryId, Direction, FlowId, IdError, MINTED_PREFIX, Minted, MintedWhat, NodeId, PbxId,
+    SessionId, TenantId, Uniqueid, UserId, WebhookId,
 };
 pub use role::{Permission, Role, UnknownPermission, UnknownRole};
 pub use scope::TenantScope;
@@ -28,3 +29,4 @@ pub use secret::{DataKey, SecretError};
 pub use tap::{AriLink, TapMode, UnknownAriLink, UnknownTapMode};
 pub use time::{ParseTimestampError, Timestamp};
 pub use tls::{Fingerprint, ParseFingerprintError, Tls, Trust};
+pub use webhook::{UnknownWebhookEvent, WebhookEvent};

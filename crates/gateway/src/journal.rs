@@ -160,7 +160,7 @@ async fn write_batch(store: &Store, changes: &[Change], counters: &Counters, ala
                 if let [change] = changes {
                     counters.refused.fetch_add(1, Ordering::Relaxed);
                     let subject = Subject { tenant: Some(change.tenant()), ..Subject::GATEWAY };
-                    alarms.happened(Alarm::RowRefused, subject, Some(change.session()), &error.to_string());
+                    alarms.happened(Alarm::RowRefused, subject, change.session(), &error.to_string());
                 }
                 return false;
             }

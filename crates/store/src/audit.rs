@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::entity::audit_entry;
 use crate::error::Result;
+use crate::scope::Rows;
 use crate::store::{Store, now};
 
 /// The most entries that one list gives.
@@ -51,18 +52,7 @@ impl Store {
     /// Adds an entry.
     pub async fn audit(&self, new: NewAuditEntry) -> Result<()> {
         let rows = self.write(TenantScope::Operator).await?;
-        let row = audit_entry::ActiveModel {
-            id: ActiveValue::NotSet,
-            tenant_id: ActiveValue::Set(new.tenant.map(TenantId::as_uuid)),
-            at: ActiveValue::Set(now().as_micros()),
-            actor: ActiveValue::Set(new.actor),
-            address: ActiveValue::Set(new.address),
-            action: ActiveValue::Set(new.action),
-            target: ActiveValue::Set(new.target),
-            outcome: ActiveValue::Set(new.outcome),
-            detail: ActiveValue::Set(new.detail),
-        };
-        row.insert(rows.db()).await?;
+        insert(&rows, new).await?;
         rows.commit().await
     }
 
@@ -76,6 +66,23 @@ impl Store {
         let found = query.limit(limit.min(ENTRIES_LIMIT_MAX)).all(rows.db()).await?;
         Ok(found.into_iter().map(AuditEntry::from).collect())
     }
+}
+
+/// Adds an entry within the transaction of what it is about.
+pub(crate) async fn insert(rows: &Rows, new: NewAuditEntry) -> Result<()> {
+    let row = audit_entry::ActiveModel {
+        id: ActiveValue::NotSet,
+        tenant_id: ActiveValue::Set(new.tenant.map(TenantId::as_uuid)),
+        at: ActiveValue::Set(now().as_micros()),
+        actor: ActiveValue::Set(new.actor),
+        address: ActiveValue::Set(new.address),
+        action: ActiveValue::Set(new.action),
+        target: ActiveValue::Set(new.target),
+        outcome: ActiveValue::Set(new.outcome),
+        detail: ActiveValue::Set(new.detail),
+    };
+    row.insert(rows.db()).await?;
+    Ok(())
 }
 
 impl From<audit_entry::Model> for AuditEntry {

@@ -4,10 +4,13 @@
 
 use aimg_core::{CallEvent, LegRow, SessionId, SessionRow, TenantId, TenantScope};
 use sea_orm::sea_query::{Expr, OnConflict};
-use sea_orm::{ActiveValue, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{
+    ActiveValue, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, TryInsertResult,
+};
 
 use crate::entity::{call_event, call_leg, call_session, recording};
 use crate::error::{Error, Result};
+use crate::outbox::{Announcement, Subscriptions};
 use crate::recordings::RecordingRow;
 use crate::scope::{Rows, TenantRows};
 use crate::store::Store;
@@ -32,6 +35,8 @@ pub enum Change {
     },
     /// A recording is finished.
     Recording(RecordingRow),
+    /// Webhooks are told of something that is no event of a call; those of calls are told with the event's row.
+    Announcement(Box<Announcement>),
 }
 
 impl Change {
@@ -43,26 +48,37 @@ impl Change {
             Self::Event(event) => event.tenant,
             Self::Live { tenant, .. } => *tenant,
             Self::Recording(row) => row.tenant,
+            Self::Announcement(told) => told.tenant,
         }
     }
 
-    /// The session it writes about.
-    pub fn session(&self) -> SessionId {
+    /// The session it writes about, if it is about one.
+    pub fn session(&self) -> Option<SessionId> {
         match self {
-            Self::Session(row) => row.id,
-            Self::Leg(row) => row.session,
-            Self::Event(event) => event.session,
-            Self::Live { session, .. } => *session,
-            Self::Recording(row) => row.session,
+            Self::Session(row) => Some(row.id),
+            Self::Leg(row) => Some(row.session),
+            Self::Event(event) => Some(event.session),
+            Self::Live { session, .. } => Some(*session),
+            Self::Recording(row) => Some(row.session),
+            Self::Announcement(told) => told.session,
+        }
+    }
+
+    /// What it writes about is not there for its tenant.
+    fn absent(&self) -> Error {
+        match self.session() {
+            Some(session) => Error::not_found("session", session),
+            None => Error::not_found("tenant", self.tenant()),
         }
     }
 
     /// Why the database refused it, in terms of what is missing or taken.
     fn refused(&self, e: DbErr) -> Error {
-        match (Error::from_write(e, "session", self.session()), self) {
+        match (Error::from_write(e, "session", self.session().map_or_else(String::new, |id| id.to_string())), self) {
             (Error::NotFound { .. }, Self::Session(row)) => {
                 Error::not_found("tenant or PBX", format!("{} or {}", row.tenant, row.pbx))
             }
+            (Error::NotFound { .. }, _) => self.absent(),
             (Error::Conflict { .. }, Self::Session(row)) => {
                 Error::Conflict { what: "a live session with uniqueid", id: row.uniqueid.to_string() }
             }
@@ -112,20 +128,27 @@ impl Store {
     /// [`Error::DiskFull`] are worth another try.
     pub async fn apply(&self, scope: TenantScope, changes: &[Change]) -> Result<()> {
         if let Some(foreign) = changes.iter().find(|c| !scope.reaches(c.tenant())) {
-            return Err(Error::not_found("session", foreign.session()));
+            return Err(foreign.absent());
         }
         if changes.is_empty() {
             return Ok(());
         }
         let rows = self.write(scope).await?;
+        let webhooks = Subscriptions::of(&rows, changes).await?;
+        let mut told = 0;
         for change in changes {
-            write(&rows, change).await?;
+            told += write(&rows, &webhooks, change).await?;
         }
-        rows.commit().await
+        rows.commit().await?;
+        if told > 0 {
+            self.ring();
+        }
+        Ok(())
     }
 }
 
-async fn write(rows: &Rows, change: &Change) -> Result<()> {
+/// Writes a change, and what webhooks are told of it; gives how many are.
+async fn write(rows: &Rows, webhooks: &Subscriptions, change: &Change) -> Result<u64> {
     let db = rows.db();
     let written = match change {
         Change::Session(row) => {
@@ -142,11 +165,17 @@ async fn write(rows: &Rows, change: &Change) -> Result<()> {
             upsert::<recording::Entity>(db, row.into(), row.tenant, key, RECORDING_FIELDS).await
         }
         Change::Live { tenant, session, ledgers } => write_live(rows, *tenant, *session, ledgers).await,
-        Change::Event(event) => insert_once(db, event).await,
+        Change::Event(event) => match insert_once(db, event).await {
+            // What is there already was told when it came.
+            Ok(Inserted(false)) => return Ok(0),
+            Ok(Inserted(true)) => return webhooks.tell_of_call(rows, event).await,
+            Err(e) => Err(e),
+        },
+        Change::Announcement(told) => return webhooks.tell(rows, told).await,
     };
     match written {
-        Ok(Written::Here) => Ok(()),
-        Ok(Written::OutOfReach) => Err(Error::not_found("session", change.session())),
+        Ok(Written::Here) => Ok(0),
+        Ok(Written::OutOfReach) => Err(change.absent()),
         Err(e) => Err(change.refused(e)),
     }
 }
@@ -194,8 +223,11 @@ async fn write_live(
     update.exec(rows.db()).await.map(|done| Written::from_rows(done.rows_affected))
 }
 
+/// Whether a row was not there before.
+struct Inserted(bool);
+
 /// Inserts the event unless it is there.
-async fn insert_once(db: &impl ConnectionTrait, event: &CallEvent) -> Result<Written, DbErr> {
+async fn insert_once(db: &impl ConnectionTrait, event: &CallEvent) -> Result<Inserted, DbErr> {
     let row = call_event::ActiveModel {
         id: ActiveValue::NotSet,
         session_id: ActiveValue::Set(event.session.as_uuid()),
@@ -206,5 +238,6 @@ async fn insert_once(db: &impl ConnectionTrait, event: &CallEvent) -> Result<Wri
     };
     use call_event::Column::{At, Data, Name, SessionId, TenantId};
     let insert = call_event::Entity::insert(row).on_conflict_do_nothing_on([SessionId, TenantId, At, Name, Data]);
-    insert.exec_without_returning(db).await.map(|_| Written::Here)
+    let inserted = insert.exec_without_returning(db).await?;
+    Ok(Inserted(matches!(inserted, TryInsertResult::Inserted(1..))))
 }

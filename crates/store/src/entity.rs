@@ -15,3 +15,5 @@ pub(crate) mod recording;
 pub(crate) mod refresh_token;
 pub(crate) mod tenant;
 pub(crate) mod user;
+pub(crate) mod webhook;
+pub(crate) mod webhook_delivery;

@@ -105,6 +105,14 @@ pub enum Error {
     /// A role that does not go with a tenant, or with none.
     #[error("a super_admin belongs to no tenant, and everybody else to one; choose another role, or name the tenant")]
     RoleAndTenant,
+    /// There are as many as there may be.
+    #[error("there are {max} {what} already, and no more are allowed; remove one first")]
+    TooMany {
+        /// What was to be added, in the plural.
+        what: &'static str,
+        /// So many may be there.
+        max: u64,
+    },
     /// A name that is no slug.
     #[error("`{0}` is not a name: use 1 to 63 of a-z, 0-9 and -, with a letter or digit at both ends")]
     BadName(String),

@@ -5,6 +5,7 @@ mod m0002_pbx_tls;
 mod m0003_walls;
 mod m0004_accounts;
 mod m0005_lists;
+mod m0007_webhooks;
 mod m0008_tenant_rows;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, EntityTrait, IntoDatabaseExecutor, Statement};
@@ -37,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_walls::Migration),
             Box::new(m0004_accounts::Migration),
             Box::new(m0005_lists::Migration),
+            Box::new(m0007_webhooks::Migration),
             Box::new(m0008_tenant_rows::Migration),
         ]
     }

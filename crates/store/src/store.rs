@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aimg_core::{DataKey, TenantScope, Timestamp};
 use sea_orm::{DatabaseConnection, TransactionTrait};
+use tokio::sync::Notify;
 
 use crate::error::{Error, Result};
 use crate::migration::{self, MigrationState};
@@ -44,6 +45,8 @@ pub struct Store {
     db: DatabaseConnection,
     place: Arc<Place>,
     key: Option<Arc<DataKey>>,
+    /// Rung when there is something to deliver.
+    bell: Arc<Notify>,
 }
 
 impl Store {
@@ -56,13 +59,13 @@ impl Store {
     /// Opens a database that exists and is of this version; makes and migrates nothing.
     pub async fn open_existing(config: Config, key: DataKey) -> Result<Self> {
         let db = Self::open_current(&config, Access::Write).await?;
-        Ok(Self { db, place: Arc::new(config.place), key: Some(Arc::new(key)) })
+        Ok(Self { db, place: Arc::new(config.place), key: Some(Arc::new(key)), bell: Arc::default() })
     }
 
     /// Opens a database that exists and is of this version, for reading; without a key, so that secrets stay shut.
     pub async fn open_read_only(config: Config) -> Result<Self> {
         let db = Self::open_current(&config, Access::Read).await?;
-        Ok(Self { db, place: Arc::new(config.place), key: None })
+        Ok(Self { db, place: Arc::new(config.place), key: None, bell: Arc::default() })
     }
 
     /// Makes SQLite's file when there is none and applies the migrations that are missing; gives their names. All or none is
@@ -140,6 +143,15 @@ impl Store {
             Place::Postgres(_) => postgres::begin(&self.db, scope, Access::Write).await?,
         };
         Ok(Rows::new(scope, transaction))
+    }
+
+    /// Returns when a program that shares this store's connections has left something to be delivered. Others do so unseen.
+    pub async fn has_deliveries(&self) {
+        self.bell.notified().await;
+    }
+
+    pub(crate) fn ring(&self) {
+        self.bell.notify_one();
     }
 
     pub(crate) fn key(&self) -> Result<&DataKey> {

@@ -33,3 +33,4 @@ mod opening;
 mod pbxs;
 mod postgres;
 mod secrets;
+mod webhooks;

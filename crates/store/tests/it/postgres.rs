@@ -8,7 +8,7 @@ use aimg_testbed::postgres::SUPERUSER;
 
 use crate::fixture::{Db, OPERATOR, changes_of, key, session};
 use crate::opening::migrate_together;
-use crate::{accounts, calls, idempotency, isolation, pbxs, secrets};
+use crate::{accounts, calls, idempotency, isolation, pbxs, secrets, webhooks};
 
 fn all() -> SessionFilter {
     SessionFilter::default()
@@ -18,9 +18,16 @@ fn all() -> SessionFilter {
 async fn every_case_holds() {
     let server = Postgres::start().unwrap();
     let mut failed = Vec::new();
-    let cases =
-        [accounts::CASES, calls::CASES, idempotency::CASES, isolation::CASES, pbxs::CASES, secrets::CASES].concat();
-    for (name, case) in cases {
+    let suites = [
+        accounts::CASES,
+        calls::CASES,
+        idempotency::CASES,
+        isolation::CASES,
+        pbxs::CASES,
+        secrets::CASES,
+        webhooks::CASES,
+    ];
+    for (name, case) in suites.concat() {
         let db = Db::postgres(&server).await;
         if tokio::spawn(case(db)).await.is_err() {
             failed.push(name);
@@ -39,6 +46,7 @@ async fn the_server_itself_shows_a_tenant_no_other_ones_rows() {
         db.store.apply(OPERATOR, &changes_of(&session(tenant, pbx, n))).await.unwrap();
         accounts::fill(&db, tenant, name).await;
         idempotency::fill(&db, tenant, name).await;
+        webhooks::fill(&db, tenant).await;
         tenants.push(tenant);
     }
     assert_eq!(db.store.weakness().await.unwrap(), None);
