@@ -13,9 +13,10 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use utoipa::openapi::extensions::Extensions;
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::SecurityRequirement;
-use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, ObjectBuilder, Ref, ResponseBuilder};
 use utoipa_axum::router::{UtoipaMethodRouter, UtoipaMethodRouterExt};
 
 use crate::caller::{self, Caller};
@@ -54,6 +55,9 @@ pub(crate) fn public(routes: Routes) -> Routes {
 
 fn guarded(door: Door, mut routes: Routes) -> Routes {
     for item in routes.1.paths.values_mut() {
+        if let Some(post) = item.post.as_mut().filter(|_| door != Door::Public) {
+            takes_idempotency_key(post);
+        }
         operations(item).for_each(|operation| describe(door, operation));
     }
     routes.layer(from_fn(move |request: Request, next: Next| pass(door, request, next)))
@@ -62,6 +66,31 @@ fn guarded(door: Door, mut routes: Routes) -> Routes {
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     let PathItem { get, put, post, delete, options, head, patch, trace, .. } = item;
     [get, put, post, delete, options, head, patch, trace].into_iter().flatten()
+}
+
+fn takes_idempotency_key(post: &mut Operation) {
+    let words = "Any text of the client's, new for each request: sent again with it, the request is not done again, and gets \
+        the first answer. Kept for 24 hours.";
+    let key = ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .description(Some(words))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255))))
+        .build();
+    post.parameters.get_or_insert_default().push(key.into());
+    for (status, words) in [
+        ("409", "It stands against something that is there, or the same request is under way"),
+        ("422", "A value is not allowed, or the idempotency key belongs to another request"),
+    ] {
+        refuses(post, status, words);
+    }
+}
+
+fn refuses(operation: &mut Operation, status: &str, words: &str) {
+    operation.responses.responses.entry(status.to_owned()).or_insert_with(|| {
+        let schema = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+        ResponseBuilder::new().description(words).content("application/problem+json", schema).build().into()
+    });
 }
 
 /// Writes into the document what holds for every operation behind this door.
@@ -90,10 +119,7 @@ fn describe(door: Door, operation: &mut Operation) {
         ]);
     }
     for (status, words) in refusals {
-        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| {
-            let schema = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-            ResponseBuilder::new().description(words).content("application/problem+json", schema).build().into()
-        });
+        refuses(operation, status, words);
     }
 }
 

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use aimg_core::{TenantId, TenantScope, Timestamp};
+use aimg_core::{DataKey, TenantId, TenantScope, Timestamp};
 use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{ActiveModelTrait, ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter};
+use secrecy::ExposeSecret;
 
 use crate::entity::idempotency_key::{self, Column};
 use crate::error::{Error, Result};
@@ -36,8 +37,8 @@ pub struct KeptResponse {
     pub status: u16,
     /// The headers that belong to it, such as `content-type`, `location` and `etag`.
     pub headers: Vec<(String, String)>,
-    /// The body.
-    pub body: Vec<u8>,
+    /// The body. It may hold a secret that is shown once, so it is sealed in the database.
+    pub body: String,
 }
 
 /// What is known of a key.
@@ -80,7 +81,7 @@ impl Store {
         if found.fingerprint != fingerprint {
             return Ok(Idempotent::Mismatch);
         }
-        found.response()
+        found.response(self.key()?, key)
     }
 
     /// Keeps the answer to the request that began at `begun_at`; of one that was taken over, nothing is kept.
@@ -95,7 +96,7 @@ impl Store {
             .update::<idempotency_key::Entity>()
             .col_expr(Column::Status, Expr::value(i32::from(response.status)))
             .col_expr(Column::Headers, Expr::value(serde_json::json!(response.headers)))
-            .col_expr(Column::Body, Expr::value(response.body))
+            .col_expr(Column::Body, Expr::value(self.key()?.seal(&response.body, rand::random(), &key.context())))
             .filter(key.in_progress_since(begun_at));
         finish.exec(rows.db()).await?;
         rows.commit().await
@@ -121,6 +122,11 @@ impl Store {
 impl IdempotencyKey {
     fn scope(&self) -> TenantScope {
         self.tenant.map_or(TenantScope::Operator, TenantScope::Tenant)
+    }
+
+    /// What the seal of a kept body covers.
+    fn context(&self) -> String {
+        format!("idempotency/{}/{}", self.account, self.key)
     }
 
     fn condition(&self) -> Condition {
@@ -165,13 +171,14 @@ fn earlier(now: Timestamp, by: Duration) -> i64 {
 }
 
 impl idempotency_key::Model {
-    fn response(self) -> Result<Idempotent> {
+    fn response(self, data_key: &DataKey, key: &IdempotencyKey) -> Result<Idempotent> {
         let (Some(status), Some(headers), Some(body)) = (self.status, self.headers, self.body) else {
             return Ok(Idempotent::InProgress);
         };
         let status = u16::try_from(status).map_err(|_| Error::damaged("status", &self.key, status))?;
         let damaged = || Error::damaged("headers", &self.key, &headers);
         let headers = serde_json::from_value(headers.clone()).map_err(|_| damaged())?;
+        let body = data_key.open(&body, &key.context())?.expose_secret().to_owned();
         Ok(Idempotent::Done(KeptResponse { status, headers, body }))
     }
 }
