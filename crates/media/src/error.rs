@@ -73,6 +73,14 @@ pub enum Error {
         /// The flow that has it.
         owner: FlowId,
     },
+    /// The flow has all the listeners it may have.
+    #[error("flow {flow} is heard by {listeners_max} listeners already: end one of them")]
+    ListenersFull {
+        /// The flow.
+        flow: FlowId,
+        /// The bound.
+        listeners_max: usize,
+    },
     /// The shard's mailbox stayed full.
     #[error("media shard {shard} did not take a message in time: the machine is overloaded")]
     Busy {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aimg_core::{FlowId, Timestamp};
-use aimg_rtp::{Arrival, LedgerBuilder, Packet, PacketError, PayloadType, StreamFacts, Verdict};
+use aimg_rtp::{Arrival, Axis, LedgerBuilder, Packet, PacketError, PayloadType, StreamFacts, Verdict};
 use aimg_spool::{FlowMeta, Record};
 
 use crate::batch::Datagram;
+use crate::broadcast::{Heard, Voice};
 use crate::event::Notices;
 use crate::published::{FlowSnapshot, Published};
 use crate::source::Source;
@@ -22,8 +23,11 @@ pub(crate) struct Flow {
     pub(crate) source: Option<Source>,
     pub(crate) spool: SpoolWriter,
     pub(crate) notices: Notices,
+    /// Where listeners hear it, once somebody has wanted to.
+    pub(crate) voice: Option<Voice>,
     payload_type: PayloadType,
     ledger: LedgerBuilder,
+    axis: Axis,
     dropped_by_us: u64,
     first_packet_at: Option<Timestamp>,
     last_packet_at: Option<Timestamp>,
@@ -60,6 +64,7 @@ pub(crate) struct Remains {
 #[derive(Debug)]
 pub(crate) struct History {
     pub(crate) ledger: LedgerBuilder,
+    pub(crate) axis: Axis,
     pub(crate) dropped_by_us: u64,
     pub(crate) first_packet_at: Option<Timestamp>,
     pub(crate) last_packet_at: Option<Timestamp>,
@@ -68,8 +73,8 @@ pub(crate) struct History {
 impl Flow {
     /// A flow that goes on where another process stopped.
     pub(crate) fn resumed(meta: &FlowMeta, opened: Opened, published: Arc<Published>, history: History) -> Self {
-        let History { ledger, dropped_by_us, first_packet_at, last_packet_at } = history;
-        Self { ledger, dropped_by_us, first_packet_at, last_packet_at, ..Self::new(meta, opened, published) }
+        let History { ledger, axis, dropped_by_us, first_packet_at, last_packet_at } = history;
+        Self { ledger, axis, dropped_by_us, first_packet_at, last_packet_at, ..Self::new(meta, opened, published) }
     }
 
     pub(crate) fn new(meta: &FlowMeta, opened: Opened, published: Arc<Published>) -> Self {
@@ -78,6 +83,8 @@ impl Flow {
             source: None,
             spool: SpoolWriter::new(opened),
             notices: Notices::default(),
+            voice: None,
+            axis: Axis::new(meta.codec),
             payload_type: PayloadType(meta.codec.payload_type()),
             // The RTP clock of what we capture is its sample rate (G.722 would be the exception).
             ledger: LedgerBuilder::new(meta.codec.sample_rate_hz()),
@@ -114,7 +121,11 @@ impl Flow {
             self.notices.note_dropped_by_us(self.dropped_by_us);
             return Receipt::DroppedByUs;
         }
-        self.ledger.observe(Arrival::of(&packet, at, datagram.kernel_drops));
+        let outcome = self.ledger.observe(Arrival::of(&packet, at, datagram.kernel_drops));
+        let position = self.axis.place(outcome, packet.payload.len(), at);
+        if let (Some(voice), Some(position), Some(began_at)) = (&self.voice, position, self.axis.began_at()) {
+            voice.say(Heard { extended: outcome.extended, position, at, began_at }, packet.payload);
+        }
         if self.first_packet_at.is_some() {
             return Receipt::Kept;
         }
@@ -159,6 +170,7 @@ impl Flow {
             ledger: self.ledger.ledger(),
             first_packet_at: self.first_packet_at,
             last_packet_at: self.last_packet_at,
+            began_at: self.axis.began_at(),
             spool_bytes: self.spool.used_bytes(),
         }
     }

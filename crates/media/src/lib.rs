@@ -6,11 +6,13 @@
 //! nobody: what it needs from outside comes through its mailbox. The *keeper* thread makes its chunks, in memory where that
 //! is set up ([`FlowSpec::live_path`]); the *shelver* thread moves full ones to the disk, and may wait for it. [`Media`] is the handle for the control plane.
 //!
-//! What becomes of a spool is `recording`'s; which flows exist, and when, is `gateway`'s. No RTP is sent yet.
+//! What becomes of a spool is `recording`'s; which flows exist, and when, and what listeners make of what they hear
+//! ([`Media::listen`]), is `gateway`'s. No RTP is sent yet.
 //!
 //! ```text
 //!  Media ──mailbox──► shard ──asks for chunks──► keeper ──mailbox──► shard
 //!    ▲                  ├──► spool chunk (mapped)
+//!    │                  ├──► broadcast, where somebody listens
 //!    └──── Events ◄─────┴──► counters, published ledgers
 //! ```
 //!
@@ -23,6 +25,7 @@
 //! The only crate with `unsafe`: in `batch` (recvmmsg), `socket` (options), `wake` (eventfd, poll) and `mapping` (mmap, fallocate).
 
 mod batch;
+mod broadcast;
 mod clock;
 mod config;
 mod error;
@@ -45,6 +48,7 @@ mod spool_writer;
 mod stats;
 mod wake;
 
+pub use broadcast::{BROADCAST_BYTES, Heard, LISTENERS_MAX, Listener, Sound};
 pub use clock::Clock;
 pub use config::Config;
 pub use error::Error;

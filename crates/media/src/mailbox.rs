@@ -8,6 +8,7 @@ use aimg_core::FlowId;
 use tokio::sync::oneshot;
 
 use crate::Error;
+use crate::broadcast::Voice;
 use crate::flow::Flow;
 use crate::mapping::Mapping;
 use crate::spool_file::SpoolFile;
@@ -24,6 +25,8 @@ pub(crate) enum Message {
     Open { flow: Box<Flow>, reply: oneshot::Sender<Result<(), Error>> },
     /// Let a source send to a flow.
     Expect { flow: FlowId, source: SocketAddr, reply: oneshot::Sender<Result<(), Error>> },
+    /// Let a flow be heard.
+    Hear { flow: FlowId, voice: Voice, reply: oneshot::Sender<Result<(), Error>> },
     /// Take what is in the socket, then give up a flow.
     Close { flow: FlowId, reply: oneshot::Sender<Result<Box<Flow>, Error>> },
     /// The next chunk of a flow's file.

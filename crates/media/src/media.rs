@@ -17,6 +17,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use crate::batch::Batch;
+use crate::broadcast::{Broadcast, LISTENERS_MAX, Listener, Voice};
 use crate::clock::Stamps;
 use crate::event::{EVENTS, Outbox};
 use crate::flow::{Flow, Remains};
@@ -130,7 +131,7 @@ impl Inherited {
             let Some(shard) = shards.iter_mut().find(|s| s.sorter.local_port == route.local_port) else { continue };
             let (id, first_packet_at) = (flow.id, flow.first_packet_at());
             if shard.sorter.add(flow, route) {
-                directory.flows.insert(id, Entry { shard: shard.sorter.number, published });
+                directory.flows.insert(id, Entry { shard: shard.sorter.number, published, broadcast: None });
                 resumed.push(Resumed { flow: id, first_packet_at });
             }
         }
@@ -175,6 +176,8 @@ struct Directory {
 struct Entry {
     shard: usize,
     published: Arc<Published>,
+    /// Once somebody has wanted to listen.
+    broadcast: Option<Arc<Broadcast>>,
 }
 
 impl Media {
@@ -276,6 +279,15 @@ impl Media {
         tokio::spawn(async move { plane.close(flow).await }).await.map_err(|_| Error::Stopped)?
     }
 
+    /// Hears an open flow from here on, until it is closed.
+    pub async fn listen(&self, flow: FlowId) -> Result<Listener, Error> {
+        let (shard, listener, voice) = self.0.directory().join(flow)?;
+        if let Some(voice) = voice {
+            self.0.ask(shard, |reply| Message::Hear { flow, voice, reply }).await?;
+        }
+        Ok(listener)
+    }
+
     /// Where an open flow stands, as of at most [`crate::SNAPSHOT_AGE_MAX`] ago.
     pub fn flow(&self, flow: FlowId) -> Option<FlowSnapshot> {
         self.0.directory().flows.get(&flow).map(|entry| entry.published.snapshot())
@@ -341,7 +353,7 @@ impl Plane {
         self.directory().flows.remove(&flow);
         blocking(move || {
             let Remains { snapshot, facts, file } = taken.finish();
-            let FlowSnapshot { ledger, first_packet_at, last_packet_at, spool_bytes } = snapshot;
+            let FlowSnapshot { ledger, first_packet_at, last_packet_at, began_at: _, spool_bytes } = snapshot;
             file.close(spool_bytes).map_err(|source| Error::Spool { path: file.path().to_owned(), source })?;
             Ok(Closed { ledger, facts, first_packet_at, last_packet_at, spool_bytes })
         })
@@ -411,8 +423,22 @@ impl Directory {
         if loads[shard] >= flows_max {
             return Err(Error::FlowsFull { flows_max });
         }
-        self.flows.insert(flow, Entry { shard, published: Arc::clone(published) });
+        self.flows.insert(flow, Entry { shard, published: Arc::clone(published), broadcast: None });
         Ok(shard)
+    }
+
+    /// Another listener of a flow; with the voice that the shard needs to be told of, unless it knows it.
+    fn join(&mut self, flow: FlowId) -> Result<(usize, Listener, Option<Voice>), Error> {
+        let entry = self.flows.get_mut(&flow).ok_or(Error::UnknownFlow { flow })?;
+        let full = Error::ListenersFull { flow, listeners_max: LISTENERS_MAX };
+        // One that has ended while its flow is open never reached the shard.
+        if let Some(broadcast) = entry.broadcast.as_ref().filter(|broadcast| !broadcast.has_ended()) {
+            return Ok((entry.shard, Listener::join(broadcast).ok_or(full)?, None));
+        }
+        let broadcast = Arc::<Broadcast>::default();
+        let listener = Listener::join(&broadcast).ok_or(full)?;
+        entry.broadcast = Some(Arc::clone(&broadcast));
+        Ok((entry.shard, listener, Some(Voice::of(broadcast))))
     }
 }
 

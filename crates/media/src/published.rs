@@ -18,6 +18,8 @@ pub struct FlowSnapshot {
     pub first_packet_at: Option<Timestamp>,
     /// When the last packet came.
     pub last_packet_at: Option<Timestamp>,
+    /// When its first sample was spoken; see [`aimg_rtp::Axis::began_at`].
+    pub began_at: Option<Timestamp>,
     /// Bytes of the spool file that hold something.
     pub spool_bytes: u64,
 }
@@ -27,8 +29,8 @@ pub struct FlowSnapshot {
 pub(crate) struct Published {
     version: AtomicU64,
     counts: [AtomicU64; 8],
-    /// First and last packet; 0 stands for none.
-    times_us: [AtomicI64; 2],
+    /// First and last packet, and the beginning; 0 stands for none.
+    times_us: [AtomicI64; 3],
 }
 
 impl Published {
@@ -42,7 +44,9 @@ impl Published {
         for (cell, value) in self.counts.iter().zip(counts) {
             cell.store(value, Ordering::Relaxed);
         }
-        for (cell, time) in self.times_us.iter().zip([snapshot.first_packet_at, snapshot.last_packet_at]) {
+        for (cell, time) in
+            self.times_us.iter().zip([snapshot.first_packet_at, snapshot.last_packet_at, snapshot.began_at])
+        {
             cell.store(time.map_or(0, Timestamp::as_micros), Ordering::Relaxed);
         }
         self.version.store(version + 2, Ordering::Release);
@@ -63,11 +67,11 @@ impl Published {
     }
 }
 
-const fn snapshot_of(counts: [u64; 8], times: [Option<Timestamp>; 2]) -> FlowSnapshot {
+const fn snapshot_of(counts: [u64; 8], times: [Option<Timestamp>; 3]) -> FlowSnapshot {
     let [expected, received, lost, late, duplicate, kernel_dropped, dropped_by_us, spool_bytes] = counts;
-    let [first_packet_at, last_packet_at] = times;
+    let [first_packet_at, last_packet_at, began_at] = times;
     let ledger = Ledger { expected, received, lost, late, duplicate, kernel_dropped, dropped_by_us };
-    FlowSnapshot { ledger, first_packet_at, last_packet_at, spool_bytes }
+    FlowSnapshot { ledger, first_packet_at, last_packet_at, began_at, spool_bytes }
 }
 
 #[cfg(test)]
@@ -78,7 +82,7 @@ mod tests {
 
     fn snapshot(n: u64) -> FlowSnapshot {
         let at = (n > 0).then_some(Timestamp::from_micros(n.cast_signed()));
-        snapshot_of([n; 8], [at, at])
+        snapshot_of([n; 8], [at; 3])
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use aimg_core::{Codec, Timestamp};
-use aimg_rtp::{Arrival, LedgerBuilder, Packet};
+use aimg_rtp::{Arrival, Axis, LedgerBuilder, Packet};
 use aimg_spool::{ChunkReader, HEADER_BYTES, Header, LiveCounters, Route};
 
 use crate::LeftSpool;
@@ -82,13 +82,14 @@ impl History {
     fn new(codec: Codec, dropped_by_us: u64) -> Self {
         let mut ledger = LedgerBuilder::new(codec.sample_rate_hz());
         ledger.note_dropped_by_us(dropped_by_us);
-        Self { ledger, dropped_by_us, first_packet_at: None, last_packet_at: None }
+        Self { ledger, axis: Axis::new(codec), dropped_by_us, first_packet_at: None, last_packet_at: None }
     }
 
     fn book(&mut self, at: Timestamp, kernel_drops: u32, packet: &[u8]) {
         // Only packets were spooled.
         if let Ok(packet) = Packet::parse(packet) {
-            self.ledger.observe(Arrival::of(&packet, at, kernel_drops));
+            let outcome = self.ledger.observe(Arrival::of(&packet, at, kernel_drops));
+            self.axis.place(outcome, packet.payload.len(), at);
             self.first_packet_at.get_or_insert(at);
             self.last_packet_at = Some(at);
         }

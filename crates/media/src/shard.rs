@@ -138,6 +138,10 @@ impl Shard {
                 });
                 let _ = reply.send(done);
             }
+            Message::Hear { flow, voice, reply } => {
+                let found = self.sorter.flows.of_id(flow).ok_or(Error::UnknownFlow { flow });
+                let _ = reply.send(found.map(|flow| flow.voice = Some(voice)));
+            }
             Message::Close { flow, reply } => {
                 // Whatever was in the socket when the message came is the flow's.
                 self.receive(self.recv_buffer_bytes / CHARGED_BYTES_MIN / BATCH_PACKETS + 1);

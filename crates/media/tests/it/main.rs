@@ -5,6 +5,7 @@
 mod capture;
 mod disk;
 mod lifecycle;
+mod listening;
 mod rig;
 mod sorting;
 mod takeover;
