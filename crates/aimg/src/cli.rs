@@ -172,8 +172,11 @@ pub(crate) struct PbxAdd {
     /// 1 to 63 of a-z, 0-9 and -
     pub(crate) name: String,
     /// The tenant whose PBX it is
-    #[arg(long)]
-    pub(crate) tenant: String,
+    #[arg(long, required_unless_present = "shared")]
+    pub(crate) tenant: Option<String>,
+    /// Several tenants share it: rules say whose a channel is (see `aimg pbx rules`)
+    #[arg(long, conflicts_with = "tenant")]
+    pub(crate) shared: bool,
     /// Name or address of the Asterisk server
     #[arg(long)]
     pub(crate) host: String,

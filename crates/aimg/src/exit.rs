@@ -101,6 +101,9 @@ fn of_store(error: &Store) -> u8 {
         | Store::BadUserName(_)
         | Store::RoleAndTenant
         | Store::Conflict { .. }
+        | Store::RuleTaken { .. }
+        | Store::NotShared { .. }
+        | Store::TooManyRules(_)
         | Store::EmptyKey { .. } => USAGE,
         Store::Denied { .. }
         | Store::KeyFileOpen { .. }

@@ -57,6 +57,8 @@ uuid_id!(/// A customer; everything but nodes and PBXs belongs to exactly one.
     TenantId);
 uuid_id!(/// One Asterisk server.
     PbxId);
+uuid_id!(/// A rule of a shared PBX: whose a channel is.
+    PbxRuleId);
 uuid_id!(/// One call, from its first Newchannel to its last Hangup.
     SessionId);
 uuid_id!(/// A person's account.

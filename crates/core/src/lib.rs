@@ -2,6 +2,7 @@
 //!
 //! Nothing here does IO, reads a clock or draws a random number: what needs one takes it as an argument.
 
+mod attribution;
 mod backoff;
 mod call;
 mod codec;
@@ -15,13 +16,14 @@ mod time;
 mod tls;
 mod webhook;
 
+pub use attribution::{Attribution, AttributionError, ChannelFacts, Claim, ClaimError, Fact, Looked, Owner, RULES_MAX};
 pub use backoff::Backoff;
 pub use call::{LegRow, SessionRow};
 pub use codec::{Codec, UnknownCodec};
 pub use event::{CallEvent, CallEventKind, CallState, CaptureOrder, FailReason, TransferKind};
 pub use ids::{
     ApiKeyId, CallDirection, DeliveryId, Direction, FlowId, IdError, MINTED_PREFIX, Minted, MintedWhat, NodeId, PbxId,
-    SessionId, TenantId, Uniqueid, UserId, WebhookId,
+    PbxRuleId, SessionId, TenantId, Uniqueid, UserId, WebhookId,
 };
 pub use role::{Permission, Role, UnknownPermission, UnknownRole};
 pub use scope::TenantScope;

@@ -142,7 +142,7 @@ alarms! {
 /// What an alarm is about. Nothing in it grows with the number of calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subject {
-    /// Whose PBX.
+    /// Whose PBX, or whose call there; nothing where it is about a PBX that several tenants share.
     pub tenant: Option<TenantId>,
     /// Which PBX.
     pub pbx: Option<PbxId>,
@@ -156,9 +156,9 @@ impl Subject {
     /// The gateway as a whole.
     pub const GATEWAY: Self = Self { tenant: None, pbx: None, shard: None, place: None };
 
-    /// A PBX.
-    pub(crate) const fn pbx(tenant: TenantId, pbx: PbxId) -> Self {
-        Self { tenant: Some(tenant), pbx: Some(pbx), ..Self::GATEWAY }
+    /// A PBX of this tenant, or one that several share.
+    pub(crate) const fn pbx(tenant: Option<TenantId>, pbx: PbxId) -> Self {
+        Self { tenant, pbx: Some(pbx), ..Self::GATEWAY }
     }
 
     /// A shard.
@@ -408,7 +408,7 @@ mod tests {
         let alarms = Alarms::default();
         let id = "0198c1de-1111-7000-8000-000000000001";
         let (tenant, pbx) = (id.parse().unwrap(), id.parse().unwrap());
-        alarms.set(Alarm::AriDown, Subject::pbx(tenant, pbx), Some("x".to_owned()));
+        alarms.set(Alarm::AriDown, Subject::pbx(Some(tenant), pbx), Some("x".to_owned()));
         alarms.set(Alarm::StoreUnwritable, Subject::GATEWAY, Some("x".to_owned()));
         alarms.forget(pbx);
         assert_eq!(alarms.states().iter().map(|s| s.alarm).collect::<Vec<_>>(), [Alarm::StoreUnwritable]);

@@ -13,7 +13,7 @@ pub(crate) async fn store(dir: &Path) -> (Store, SessionRow) {
     let store = Store::open(aimg_store::Config::sqlite(dir.join("aimg.db")), DataKey::derive(b"key")).await.unwrap();
     let tenant = store.add_tenant(OPERATOR, "acme", "all".into()).await.unwrap();
     let pbx = NewPbx {
-        tenant: tenant.id,
+        tenant: Some(tenant.id),
         name: "office".into(),
         host: "127.0.0.1".into(),
         ami_port: 5038,

@@ -205,7 +205,7 @@ impl Gateway {
 
     async fn link(&mut self, wanted: &Wanted) -> Result<Running, Error> {
         let (rule, pbx) = (wanted.rule()?, wanted.pbx.clone());
-        let secrets = self.store.pbx_secrets(TenantScope::Tenant(pbx.tenant), pbx.id).await?;
+        let secrets = self.store.pbx_secrets(TenantScope::Operator, pbx.id).await?;
         let ari_config = ari_config(&pbx, &secrets).map_err(aimg_ari::Error::from)?;
         let ari_alone = self.config.parts == Parts::AriAlone;
         if ari_alone && pbx.tap_mode == TapMode::Ami {
@@ -214,7 +214,7 @@ impl Gateway {
         }
         let mut board = Switchboard::new(aimg_session::Config {
             node: self.config.node.clone(),
-            tenant: pbx.tenant,
+            tenant: wanted.tenant,
             pbx: pbx.id,
             // Nobody tells of a Newchannel without AMI.
             tap_mode: if ari_alone { TapMode::Hook } else { pbx.tap_mode },

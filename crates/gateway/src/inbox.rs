@@ -87,7 +87,8 @@ impl Routes {
                     continue;
                 }
             };
-            let subject = self.find(flow).map_or(Subject::GATEWAY, |(_, class)| Subject::pbx(class.tenant, class.pbx));
+            let subject =
+                self.find(flow).map_or(Subject::GATEWAY, |(_, class)| Subject::pbx(Some(class.tenant), class.pbx));
             instruments.alarms.happened(alarm, subject, Some(flow.session), &why);
         }
     }

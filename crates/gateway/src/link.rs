@@ -276,14 +276,14 @@ impl Desk {
     /// Counts what happened to a call, and raises the alarm that it may be.
     fn note(&self, event: &CallEvent) {
         let CallEvent { tenant, pbx, session, ref kind, .. } = *event;
-        self.instruments.tallies.event(tenant, pbx, kind);
+        self.instruments.tallies.event(Some(tenant), pbx, kind);
         let (alarm, why) = match kind {
             CallEventKind::TapFailed { reason } => (Alarm::CaptureFailed, reason.as_str()),
             CallEventKind::RecordingFailed { reason, .. } => (Alarm::RecordingUnfinished, reason.as_str()),
             CallEventKind::HookReleased { ready: false } => (Alarm::HookTimedOut, "its capture was not ready in time"),
             _ => return,
         };
-        self.instruments.alarms.happened(alarm, self.subject(), Some(session), why);
+        self.instruments.alarms.happened(alarm, Subject::pbx(Some(tenant), pbx), Some(session), why);
     }
 
     fn give(&mut self, input: Input) {

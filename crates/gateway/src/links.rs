@@ -15,6 +15,7 @@ use crate::link::{LinkReport, LinkState};
 /// A PBX that should get a link.
 pub(crate) struct Wanted {
     pub(crate) pbx: Pbx,
+    pub(crate) tenant: TenantId,
     /// Its tenant's capture rule, as it is stored.
     rule: serde_json::Value,
 }
@@ -23,7 +24,7 @@ impl Wanted {
     /// Which of its calls are captured.
     pub(crate) fn rule(&self) -> Result<CaptureRule, Error> {
         let text = self.rule.as_str().unwrap_or_default();
-        let damaged = |e: aimg_session::RuleError| Error::Rule { tenant: self.pbx.tenant, reason: e.to_string() };
+        let damaged = |e: aimg_session::RuleError| Error::Rule { tenant: self.tenant, reason: e.to_string() };
         text.parse().map_err(damaged)
     }
 }
@@ -64,8 +65,11 @@ impl Links {
         let rules: HashMap<TenantId, &serde_json::Value> =
             tenants.iter().filter(|t| t.enabled && is_asked_for(&t.id)).map(|t| (t.id, &t.capture_rule)).collect();
         let pbxs = store.pbxs(TenantScope::Operator).await?;
-        let wanted: HashMap<PbxId, Pbx> =
-            pbxs.into_iter().filter(|p| p.enabled && rules.contains_key(&p.tenant)).map(|p| (p.id, p)).collect();
+        let wanted: HashMap<PbxId, Pbx> = pbxs
+            .into_iter()
+            .filter(|p| p.enabled && p.tenant.is_some_and(|tenant| rules.contains_key(&tenant)))
+            .map(|p| (p.id, p))
+            .collect();
         // One whose row was changed is linked anew, the next time: its end takes a moment.
         let stays = |id: &PbxId, link: &Running| wanted.get(id).is_some_and(|pbx| pbx.changed_at == link.row_of);
         let gone: Vec<PbxId> = self.running.iter().filter(|(id, link)| !stays(id, link)).map(|(id, _)| *id).collect();
@@ -82,7 +86,9 @@ impl Links {
             !self.running.contains_key(id) && !gone.contains(id) && self.unusable.get(id) != Some(&pbx.changed_at)
         };
         let lacking = wanted.into_values().filter(lacks);
-        Ok(lacking.filter_map(|pbx| Some(Wanted { rule: (*rules.get(&pbx.tenant)?).clone(), pbx })).collect())
+        Ok(lacking
+            .filter_map(|pbx| Some(Wanted { rule: (*rules.get(&pbx.tenant?)?).clone(), tenant: pbx.tenant?, pbx }))
+            .collect())
     }
 
     /// Takes a new link, or remembers that there cannot be one: a PBX whose row is damaged must not keep the others from being
@@ -168,7 +174,7 @@ mod tests {
         let (store, row) = store(dir.path()).await;
         let rival = store.add_tenant(OPERATOR, "rival", "all".into()).await.unwrap().id;
         let branch = NewPbx {
-            tenant: rival,
+            tenant: Some(rival),
             name: "branch".into(),
             host: "127.0.0.1".into(),
             ami_port: 5038,

@@ -69,7 +69,7 @@ struct Sources {
 
 /// What there is to see of a link.
 pub(crate) struct LinkWatch {
-    pub(crate) tenant: TenantId,
+    pub(crate) tenant: Option<TenantId>,
     pub(crate) name: String,
     /// Nothing where ARI is alone.
     pub(crate) ami: Option<aimg_ami::Client>,
@@ -109,8 +109,8 @@ pub struct Observation {
     pub journal: JournalObservation,
     /// Every PBX that is followed.
     pub links: Vec<LinkObservation>,
-    /// What happened to calls, by tenant and PBX.
-    pub calls: BTreeMap<(TenantId, PbxId), CallTally>,
+    /// What happened to calls, by tenant and PBX; of no tenant is what waits at the link of a PBX that several share.
+    pub calls: BTreeMap<(Option<TenantId>, PbxId), CallTally>,
     /// News of flows that no link waited for.
     pub unclaimed_news: u64,
     /// Orders for captures that had ended by themselves.
@@ -175,8 +175,8 @@ pub struct JournalObservation {
 /// One PBX.
 #[derive(Clone, Debug)]
 pub struct LinkObservation {
-    /// Whose.
-    pub tenant: TenantId,
+    /// Whose; nothing where several tenants share it.
+    pub tenant: Option<TenantId>,
     /// Which.
     pub pbx: PbxId,
     /// Its name.

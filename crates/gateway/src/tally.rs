@@ -216,7 +216,7 @@ pub(crate) struct Tallies(Arc<Tables>);
 
 #[derive(Debug, Default)]
 struct Tables {
-    by_pbx: Mutex<BTreeMap<(TenantId, PbxId), CallTally>>,
+    by_pbx: Mutex<BTreeMap<(Option<TenantId>, PbxId), CallTally>>,
     unclaimed_news: AtomicU64,
     unclaimed_orders: AtomicU64,
     /// Of some of them nobody knows whose they were.
@@ -225,13 +225,13 @@ struct Tables {
 }
 
 impl Tallies {
-    pub(crate) fn event(&self, tenant: TenantId, pbx: PbxId, kind: &CallEventKind) {
+    pub(crate) fn event(&self, tenant: Option<TenantId>, pbx: PbxId, kind: &CallEventKind) {
         self.with(tenant, pbx, |tally| tally.add_event(kind));
     }
 
     pub(crate) fn recording(&self, finished: &Finished) {
         let certificate = &finished.certificate;
-        self.with(certificate.tenant, certificate.pbx, |tally| tally.add_recording(certificate, finished.bytes));
+        self.with(Some(certificate.tenant), certificate.pbx, |tally| tally.add_recording(certificate, finished.bytes));
     }
 
     /// Counts a try to finish a recording that failed.
@@ -255,7 +255,7 @@ impl Tallies {
     }
 
     /// Shows the calls of a link, and what waits there.
-    pub(crate) fn show(&self, tenant: TenantId, pbx: PbxId, calls: CallCounts, waiting: [usize; 3]) {
+    pub(crate) fn show(&self, tenant: Option<TenantId>, pbx: PbxId, calls: CallCounts, waiting: [usize; 3]) {
         let waiting = waiting.map(|count| count as u64);
         self.with(tenant, pbx, |tally| (tally.calls, tally.waiting) = (calls, waiting));
     }
@@ -276,15 +276,15 @@ impl Tallies {
     }
 
     /// All of them, at this moment.
-    pub(crate) fn all(&self) -> BTreeMap<(TenantId, PbxId), CallTally> {
+    pub(crate) fn all(&self) -> BTreeMap<(Option<TenantId>, PbxId), CallTally> {
         self.lock().clone()
     }
 
-    fn with(&self, tenant: TenantId, pbx: PbxId, change: impl FnOnce(&mut CallTally)) {
+    fn with(&self, tenant: Option<TenantId>, pbx: PbxId, change: impl FnOnce(&mut CallTally)) {
         change(self.lock().entry((tenant, pbx)).or_default());
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(TenantId, PbxId), CallTally>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Option<TenantId>, PbxId), CallTally>> {
         self.0.by_pbx.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

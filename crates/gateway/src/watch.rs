@@ -119,10 +119,10 @@ impl Watch {
 
     async fn link(&self, wanted: &Wanted) -> Result<Running, Error> {
         let pbx = wanted.pbx.clone();
-        let secrets = self.store.pbx_secrets(TenantScope::Tenant(pbx.tenant), pbx.id).await?;
+        let secrets = self.store.pbx_secrets(TenantScope::Operator, pbx.id).await?;
         let mut board = Switchboard::new(aimg_session::Config {
             node: self.config.node.clone(),
-            tenant: pbx.tenant,
+            tenant: wanted.tenant,
             pbx: pbx.id,
             tap_mode: pbx.tap_mode,
             rule: CaptureRule::None,

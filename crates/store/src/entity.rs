@@ -11,6 +11,7 @@ pub(crate) mod call_leg;
 pub(crate) mod call_session;
 pub(crate) mod idempotency_key;
 pub(crate) mod pbx;
+pub(crate) mod pbx_rule;
 pub(crate) mod recording;
 pub(crate) mod refresh_token;
 pub(crate) mod tenant;

@@ -116,6 +116,29 @@ pub enum Error {
     /// A name that is no slug.
     #[error("`{0}` is not a name: use 1 to 63 of a-z, 0-9 and -, with a letter or digit at both ends")]
     BadName(String),
+    /// A rule that looks for the same is there already.
+    #[error(
+        "rule `{rule}` makes channels tenant {tenant}'s already, and cannot make them tenant {wanted}'s too; change or remove that one"
+    )]
+    RuleTaken {
+        /// What both look for.
+        rule: String,
+        /// Whose rule is there.
+        tenant: String,
+        /// Whose rule was to be added.
+        wanted: String,
+    },
+    /// Rules for a PBX that has one tenant.
+    #[error(
+        "PBX {pbx} is dedicated to one tenant, so all of its calls are that tenant's; rules are for a PBX added with --shared"
+    )]
+    NotShared {
+        /// Its name.
+        pbx: String,
+    },
+    /// More rules than one PBX has.
+    #[error(transparent)]
+    TooManyRules(aimg_core::AttributionError),
     /// A tenant asked for what only the operator may do.
     #[error("only the operator can {what}")]
     OperatorOnly {

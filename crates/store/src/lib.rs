@@ -18,6 +18,7 @@ mod key;
 mod migration;
 mod name;
 mod outbox;
+mod pbx_rules;
 mod pbxs;
 mod place;
 mod postgres;
@@ -42,7 +43,8 @@ pub use idempotency::{IDEMPOTENCY_ABANDONED, IDEMPOTENCY_KEPT, IdempotencyKey, I
 pub use key::data_key;
 pub use migration::MigrationState;
 pub use outbox::Announcement;
-pub use pbxs::{NewPbx, Pbx, PbxChange, PbxSecrets};
+pub use pbx_rules::PbxRule;
+pub use pbxs::{NewPbx, Pbx, PbxChange, PbxName, PbxSecrets};
 pub use place::Place;
 pub use postgres::PostgresPlace;
 pub use recordings::RecordingRow;

@@ -5,6 +5,7 @@ mod m0002_pbx_tls;
 mod m0003_walls;
 mod m0004_accounts;
 mod m0005_lists;
+mod m0006_shared_pbxs;
 mod m0007_webhooks;
 mod m0008_tenant_rows;
 
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_walls::Migration),
             Box::new(m0004_accounts::Migration),
             Box::new(m0005_lists::Migration),
+            Box::new(m0006_shared_pbxs::Migration),
             Box::new(m0007_webhooks::Migration),
             Box::new(m0008_tenant_rows::Migration),
         ]
@@ -54,6 +56,7 @@ pub(crate) async fn migrate(db: &DatabaseConnection, config: &Config) -> Result<
         status(&transaction, &config.place).await?.into_iter().filter(|m| !m.applied).map(|m| m.name).collect();
     if !pending.is_empty() {
         Migrator::up(&transaction, None).await?;
+        config.place.check_migrated(&transaction).await?;
     }
     transaction.commit().await?;
     Ok(pending)
@@ -112,13 +115,17 @@ mod tests {
     use sea_orm_migration::SchemaManager;
 
     use super::*;
+    use crate::SessionFilter;
     use crate::store::Store;
 
     /// A tenant and a PBX as the first version wrote them.
     const ROWS_OF_THE_FIRST: &str = "
         INSERT INTO tenants VALUES (x'01a208c172cb75a19eeaad7909725454', 'acme', '\"all\"', 1, 7);
         INSERT INTO pbxs VALUES (x'01a208c1000075a19eeaad7909725454', x'01a208c172cb75a19eeaad7909725454', 'office',
-            '10.0.0.5', 5038, 'aimg', x'00', 'http://10.0.0.5:8088/ari', 'aimg', x'00', 'aimg', 'hook', 'ulaw', '[]', 1, 8)";
+            '10.0.0.5', 5038, 'aimg', x'00', 'http://10.0.0.5:8088/ari', 'aimg', x'00', 'aimg', 'hook', 'ulaw', '[]', 1, 8);
+        INSERT INTO call_sessions (id, tenant_id, pbx_id, uniqueid, linkedid, state, call_direction, started_at, node, captured)
+            VALUES (x'01a208c2000075a19eeaad7909725454', x'01a208c172cb75a19eeaad7909725454', x'01a208c1000075a19eeaad7909725454',
+            '1.1', '1.1', 'ended', 'inbound', 9, 'n1', 1)";
 
     #[tokio::test]
     async fn a_database_of_the_first_version_keeps_its_rows_up_and_down() {
@@ -140,6 +147,12 @@ mod tests {
         let [pbx] = &store.pbxs(TenantScope::Operator).await.unwrap()[..] else { panic!("one PBX") };
         assert_eq!((pbx.name.as_str(), pbx.created_at.as_micros()), ("office", 8));
         assert_eq!((&pbx.ami_tls, &pbx.ari_tls, pbx.ari_link), (&None, &Tls::default(), AriLink::Connect));
+        let [session] = &store.sessions(TenantScope::Operator, SessionFilter::default()).await.unwrap()[..] else {
+            panic!("one session")
+        };
+        assert_eq!(session.row.pbx, pbx.id);
+        // The table that was made anew is guarded as it was.
+        assert!(db.execute_unprepared("DELETE FROM pbxs").await.is_err(), "a session names it");
         assert!(Store::migration_status(&config).await.unwrap().iter().all(|m| m.applied));
     }
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use aimg_core::{AriLink, Codec, DataKey, PbxId, TapMode, TenantId, TenantScope, Timestamp, Tls};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveModelTrait, ColumnTrait, IntoActiveModel, QueryFilter, QueryOrder, Value};
+use sea_orm::{ActiveModelTrait, ColumnTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Value};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::entity::pbx;
+use crate::entity::{call_session, pbx};
 use crate::error::{Error, Result};
 use crate::name;
 use crate::store::{Store, now};
@@ -23,8 +23,8 @@ const WHAT: &str = "PBX";
 pub struct Pbx {
     /// Its id.
     pub id: PbxId,
-    /// Whose it is.
-    pub tenant: TenantId,
+    /// Whose it is; nothing where several tenants share it, which only the operator may see.
+    pub tenant: Option<TenantId>,
     /// Its name, unique on this installation.
     pub name: String,
     /// The host of its AMI.
@@ -63,7 +63,7 @@ pub struct Pbx {
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the fields are documented at Pbx and PbxSecrets")]
 pub struct NewPbx {
-    pub tenant: TenantId,
+    pub tenant: Option<TenantId>,
     pub name: String,
     pub host: String,
     pub ami_port: u16,
@@ -111,6 +111,15 @@ pub struct PbxSecrets {
     pub ari_password: SecretString,
 }
 
+/// What a tenant may know of a PBX that its calls name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PbxName {
+    /// Its id.
+    pub id: PbxId,
+    /// Its name.
+    pub name: String,
+}
+
 /// A column that holds a sealed secret; its name is part of what the seal covers.
 #[derive(Clone, Copy)]
 enum SecretColumn {
@@ -134,7 +143,7 @@ impl Store {
             .await
             // The only parent of a PBX is its tenant.
             .map_err(|e| match Error::from_write(e, WHAT, name) {
-                Error::NotFound { .. } => Error::not_found("tenant", TenantId::from_uuid(row.tenant_id)),
+                Error::NotFound { .. } => Error::not_found("tenant", row.tenant_id.unwrap_or_default()),
                 other => other,
             })?;
         rows.commit().await?;
@@ -160,11 +169,35 @@ impl Store {
         query.one(rows.db()).await?.ok_or_else(|| Error::not_found(WHAT, name))?.try_into()
     }
 
+    /// The names of the PBXs in reach, and of the shared ones that a call in reach names: of these a tenant sees this and no
+    /// more, and only once it has had a call there.
+    pub async fn pbx_names(&self, scope: TenantScope) -> Result<Vec<PbxName>> {
+        // The wall hides the rows of shared PBXs from tenants, credentials and all.
+        let pbxs = self.pbxs(TenantScope::Operator).await?;
+        let rows = self.read(scope).await?;
+        let mut names = Vec::new();
+        for pbx in pbxs {
+            let seen = match (scope, pbx.tenant) {
+                (TenantScope::Operator, _) => true,
+                (_, Some(owner)) => scope.reaches(owner),
+                (_, None) => {
+                    let named = call_session::Column::PbxId.eq(pbx.id.as_uuid());
+                    let call = rows.select::<call_session::Entity>().filter(named).limit(1);
+                    call.one(rows.db()).await?.is_some()
+                }
+            };
+            if seen {
+                names.push(PbxName { id: pbx.id, name: pbx.name });
+            }
+        }
+        Ok(names)
+    }
+
     /// The secrets of a PBX, opened.
     pub async fn pbx_secrets(&self, scope: TenantScope, id: PbxId) -> Result<PbxSecrets> {
         let key = self.key()?;
         let row = self.pbx_row(scope, id).await?;
-        let tenant = TenantId::from_uuid(row.tenant_id);
+        let tenant = row.tenant_id.map(TenantId::from_uuid);
         Ok(PbxSecrets {
             ami_secret: key.open(&row.ami_secret, &SecretColumn::AmiSecret.context(tenant, id))?,
             ari_password: key.open(&row.ari_password, &SecretColumn::AriPassword.context(tenant, id))?,
@@ -202,7 +235,7 @@ impl NewPbx {
         };
         pbx::Model {
             id: id.as_uuid(),
-            tenant_id: self.tenant.as_uuid(),
+            tenant_id: self.tenant.map(TenantId::as_uuid),
             ami_secret: seal(&self.ami_secret, SecretColumn::AmiSecret),
             ari_password: seal(&self.ari_password, SecretColumn::AriPassword),
             name: self.name,
@@ -227,7 +260,7 @@ impl NewPbx {
 
 impl PbxChange {
     /// The columns that are to be written.
-    fn columns(self, tenant: TenantId, id: PbxId, key: &DataKey) -> Vec<(pbx::Column, Value)> {
+    fn columns(self, tenant: Option<TenantId>, id: PbxId, key: &DataKey) -> Vec<(pbx::Column, Value)> {
         use pbx::Column as C;
         let seal = |secret: SecretString, column: SecretColumn| -> Value {
             key.seal(secret.expose_secret(), rand::random(), &column.context(tenant, id)).into()
@@ -255,8 +288,11 @@ impl PbxChange {
 
 impl SecretColumn {
     /// A sealed value opens in the row and column, and for the tenant, that it was sealed for, and nowhere else.
-    fn context(self, tenant: TenantId, pbx: PbxId) -> String {
-        format!("pbx/{pbx}/tenant/{tenant}/{self}")
+    fn context(self, tenant: Option<TenantId>, pbx: PbxId) -> String {
+        match tenant {
+            Some(tenant) => format!("pbx/{pbx}/tenant/{tenant}/{self}"),
+            None => format!("pbx/{pbx}/shared/{self}"),
+        }
     }
 }
 
@@ -276,7 +312,7 @@ impl TryFrom<pbx::Model> for Pbx {
         let id = PbxId::from_uuid(row.id);
         Ok(Self {
             id,
-            tenant: TenantId::from_uuid(row.tenant_id),
+            tenant: row.tenant_id.map(TenantId::from_uuid),
             ami_port: u16::try_from(row.ami_port).map_err(|_| Error::damaged("ami_port", id, row.ami_port))?,
             tap_mode: row.tap_mode.parse().map_err(|_| Error::damaged("tap_mode", id, row.tap_mode))?,
             codec: row.codec.parse().map_err(|_| Error::damaged("codec", id, row.codec))?,

@@ -24,6 +24,8 @@ pub enum Place {
 pub(crate) enum Access {
     Read,
     Write,
+    /// As for writing; on SQLite without foreign keys, which are checked at the end.
+    Migrate,
 }
 
 impl Place {
@@ -55,6 +57,14 @@ impl Place {
                 sqlite::begin_write(db).await
             }
             Self::Postgres(_) => postgres::begin_migration(db).await,
+        }
+    }
+
+    /// Checks what a migration has left, before it is made last.
+    pub(crate) async fn check_migrated(&self, transaction: &DatabaseTransaction) -> Result<()> {
+        match self {
+            Self::Sqlite(_) => sqlite::check_foreign_keys(transaction).await,
+            Self::Postgres(_) => Ok(()),
         }
     }
 }

@@ -94,7 +94,7 @@ pub(crate) async fn connect(place: &PostgresPlace, config: &Config, access: Acce
 pub(crate) async fn begin(db: &DatabaseConnection, scope: TenantScope, access: Access) -> Result<DatabaseTransaction> {
     let transaction = match access {
         Access::Read => db.begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly)).await?,
-        Access::Write => db.begin().await?,
+        Access::Write | Access::Migrate => db.begin().await?,
     };
     set_scope(&transaction, scope).await?;
     Ok(transaction)
@@ -130,6 +130,15 @@ pub(crate) fn wall(table: &str, tenant: &str) -> String {
         "ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; \
          ALTER TABLE {table} FORCE ROW LEVEL SECURITY; \
          CREATE POLICY tenant_wall ON {table} USING ({scope} = '{OPERATOR}' OR {of_tenant})"
+    )
+}
+
+/// The statements that put a wall around a table whose rows are the operator's alone.
+pub(crate) fn operator_wall(table: &str) -> String {
+    format!(
+        "ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; \
+         ALTER TABLE {table} FORCE ROW LEVEL SECURITY; \
+         CREATE POLICY operator_wall ON {table} USING ((SELECT current_setting('{SCOPE_SETTING}', true)) = '{OPERATOR}')"
     )
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr, SqliteTransactionMode,
-    SqlxSqliteConnector, TransactionOptions, TransactionTrait,
+    ConnectionTrait, DatabaseBackend, DatabaseConnection, DatabaseTransaction, DbErr, RuntimeErr,
+    SqliteTransactionMode, SqlxSqliteConnector, Statement, TransactionOptions, TransactionTrait,
 };
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
@@ -49,7 +49,8 @@ pub(crate) async fn connect(path: &Path, config: &Config, access: Access) -> Res
         .filename(path)
         .create_if_missing(false)
         .read_only(access == Access::Read)
-        .foreign_keys(true)
+        // A migration that makes a table anew leaves rows without their parents for a moment.
+        .foreign_keys(access != Access::Migrate)
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(config.patience)
         // Statements are not logged: their slow-log line would be the only place outside of the tables that knows of calls.
@@ -76,6 +77,19 @@ pub(crate) async fn enable_wal(db: &DatabaseConnection, path: &Path, patience: D
             Err(Error::ReadOnly) => return Err(Error::NotWritable { path: path.to_owned(), source: None }),
             done => return done.map(drop),
         }
+    }
+}
+
+/// Checks what nobody enforced while migrations were applied.
+pub(crate) async fn check_foreign_keys(transaction: &DatabaseTransaction) -> Result<()> {
+    let query =
+        Statement::from_string(DatabaseBackend::Sqlite, "SELECT \"table\", parent FROM pragma_foreign_key_check");
+    match transaction.query_one_raw(query).await? {
+        Some(row) => {
+            let [table, parent]: [String; 2] = [row.try_get("", "table")?, row.try_get("", "parent")?];
+            Err(Error::damaged("a row's parent", table, parent))
+        }
+        None => Ok(()),
     }
 }
 

@@ -72,7 +72,7 @@ impl Store {
     /// applied, also when two programs do it at once. A newer database is refused and left as it is.
     pub async fn migrate(config: &Config) -> Result<Vec<String>> {
         config.place.make()?;
-        let db = config.place.connect(config, Access::Write).await?;
+        let db = config.place.connect(config, Access::Migrate).await?;
         let applied = migration::migrate(&db, config).await;
         db.close().await?;
         applied

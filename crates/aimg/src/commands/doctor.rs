@@ -84,7 +84,8 @@ fn config(settings: &Settings) -> anyhow::Result<Config> {
 
 /// The PBX that was named, else all that a gateway would follow.
 async fn chosen(store: &Store, tenants: &[Tenant], name: Option<String>) -> anyhow::Result<Vec<Pbx>> {
-    let is_followed = |pbx: &Pbx| pbx.enabled && tenants.iter().any(|t| t.id == pbx.tenant && t.enabled);
+    let is_followed =
+        |pbx: &Pbx| pbx.enabled && pbx.tenant.is_none_or(|of| tenants.iter().any(|t| t.id == of && t.enabled));
     let (pbxs, unfollowed) = match name {
         Some(name) => {
             let what =

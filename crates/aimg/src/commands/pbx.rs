@@ -1,13 +1,16 @@
 //! `aimg pbx …`.
 
-use aimg_core::{AriLink, TenantScope, Tls};
-use aimg_store::Pbx as Row;
+use aimg_core::{AriLink, TenantId, TenantScope, Tls};
+use aimg_store::{Pbx as Row, Tenant};
 use serde::Serialize;
 
 use super::{open_store, pbx_row};
 use crate::cli::Pbx;
 use crate::output::{Output, table};
 use crate::settings::Settings;
+
+/// What stands for the tenant of a PBX that several share.
+const SHARED: &str = "(shared)";
 
 pub(crate) async fn run(settings: &Settings, output: Output, command: Pbx) -> anyhow::Result<()> {
     match command {
@@ -33,7 +36,7 @@ async fn list(settings: &Settings, output: Output) -> anyhow::Result<()> {
     let pbxs = store.pbxs(TenantScope::Operator).await?;
     output.print(&pbxs, |pbxs| {
         let rows = pbxs.iter().map(|p| {
-            let tenant = tenants.iter().find(|t| t.id == p.tenant).map_or_else(String::new, |t| t.name.clone());
+            let tenant = p.tenant.map_or_else(|| SHARED.to_owned(), |id| name_of(&tenants, id));
             let ami = ami_at(p);
             [
                 p.name.clone(),
@@ -49,6 +52,11 @@ async fn list(settings: &Settings, output: Output) -> anyhow::Result<()> {
     })
 }
 
+/// The name of a tenant; nothing where it is gone meanwhile.
+pub(super) fn name_of(tenants: &[Tenant], id: TenantId) -> String {
+    tenants.iter().find(|t| t.id == id).map_or_else(String::new, |t| t.name.clone())
+}
+
 fn ami_at(pbx: &Row) -> String {
     format!("{}:{}{}", pbx.host, pbx.ami_port, if pbx.ami_tls.is_some() { " TLS" } else { "" })
 }
@@ -56,7 +64,8 @@ fn ami_at(pbx: &Row) -> String {
 async fn show(settings: &Settings, output: Output, name: &str) -> anyhow::Result<()> {
     let store = open_store(settings).await?;
     let pbx = store.pbx_by_name(TenantScope::Operator, name).await?;
-    let tenant = store.tenant(TenantScope::Operator, pbx.tenant).await?.name;
+    let tenants = store.tenants(TenantScope::Operator).await?;
+    let tenant = pbx.tenant.map_or_else(|| SHARED.to_owned(), |id| name_of(&tenants, id));
     output.print(&pbx, |pbx| {
         let row = |what: &str, is: String| [what.to_owned(), is];
         let rows = [

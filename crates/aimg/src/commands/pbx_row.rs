@@ -19,7 +19,10 @@ const ARI_PASSWORD: [&str; 2] = ["ARI password", "AIMG_ARI_PASSWORD"];
 
 /// Adds the row.
 pub(super) async fn add(store: &Store, pbx: PbxAdd) -> anyhow::Result<Pbx> {
-    let tenant = store.tenant_by_name(TenantScope::Operator, &pbx.tenant).await?;
+    let tenant = match &pbx.tenant {
+        Some(name) => Some(store.tenant_by_name(TenantScope::Operator, name).await?.id),
+        None => None,
+    };
     let links = pbx.links;
     let ami_tls = ami_tls(None, &links)?;
     let ari_tls = ari_tls(None, &links)?;
@@ -35,7 +38,7 @@ pub(super) async fn add(store: &Store, pbx: PbxAdd) -> anyhow::Result<Pbx> {
     // A wrong address is told here and not by a gateway that starts tomorrow.
     aimg_ari::Config::new(&ari_url, &pbx.ari_user, ari_password.clone(), &pbx.ari_app)?;
     let new = NewPbx {
-        tenant: tenant.id,
+        tenant,
         name: pbx.name,
         host: pbx.host,
         ami_port,

@@ -81,9 +81,13 @@ pub(crate) fn collect(observed: &Observation, http: &Counters, connections_max: 
 struct Names<'a>(BTreeMap<PbxId, &'a str>);
 
 impl Names<'_> {
-    fn of(&self, tenant: TenantId, pbx: PbxId) -> Labels {
+    fn of(&self, tenant: Option<TenantId>, pbx: PbxId) -> Labels {
         let name = self.0.get(&pbx).copied().unwrap_or_default();
-        vec![("tenant", tenant.to_string()), ("pbx", pbx.to_string()), ("pbx_name", name.to_owned())]
+        vec![
+            ("tenant", tenant.map_or_else(String::new, |tenant| tenant.to_string())),
+            ("pbx", pbx.to_string()),
+            ("pbx_name", name.to_owned()),
+        ]
     }
 }
 
@@ -147,7 +151,8 @@ fn shards(s: &mut Scrape, MediaStats { shards }: &MediaStats, flows_max: u64) {
 fn open_flows(s: &mut Scrape, names: &Names<'_>, class: &FlowClass, open: &OpenFlows) {
     let FlowClass { tenant, pbx, direction, codec } = *class;
     let OpenFlows { flows, started, ledger, spool_bytes } = *open;
-    let labels = with(&names.of(tenant, pbx), [("direction", direction.name()), ("codec", codec.asterisk_name())]);
+    let labels =
+        with(&names.of(Some(tenant), pbx), [("direction", direction.name()), ("codec", codec.asterisk_name())]);
     s.gauge(&f::FLOW_OPEN, labels.clone(), flows as f64);
     s.gauge(&f::FLOW_STARTED, labels.clone(), started as f64);
     s.gauge(&f::FLOW_SPOOL, labels.clone(), spool_bytes as f64);
@@ -350,7 +355,7 @@ fn alarm_states(s: &mut Scrape, names: &Names<'_>, states: &[AlarmState]) {
         let mut labels: Labels =
             vec![("alarm", alarm.name().to_owned()), ("severity", alarm.severity().name().to_owned())];
         match (tenant, pbx) {
-            (Some(tenant), Some(pbx)) => labels.extend(names.of(tenant, pbx)),
+            (tenant, Some(pbx)) => labels.extend(names.of(tenant, pbx)),
             (Some(tenant), None) => labels.push(("tenant", tenant.to_string())),
             (None, _) => {}
         }

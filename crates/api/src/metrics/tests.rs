@@ -111,7 +111,7 @@ impl Numbers {
         ari_counts.requests_not_sent = 10;
         ari_counts.messages_garbled = self.next();
         LinkObservation {
-            tenant: TENANT.parse().unwrap(),
+            tenant: Some(TENANT.parse().unwrap()),
             pbx: PBX.parse().unwrap(),
             name: "a \"strange\" \\ name\n".to_owned(),
             ami: Some(LinkState::Up),
@@ -138,7 +138,7 @@ impl Numbers {
             flows: BTreeMap::from([(class, open)]),
             journal: JournalObservation { counts, waiting: self.next(), waiting_max: self.next(), is_away: true },
             links: vec![self.link()],
-            calls: BTreeMap::from([((tenant, pbx), self.calls())]),
+            calls: BTreeMap::from([((Some(tenant), pbx), self.calls())]),
             unclaimed_news: self.next(),
             unclaimed_orders: self.next(),
             finishing: self.next(),

@@ -90,7 +90,7 @@ mod tests {
     fn pbx(host: &str) -> Pbx {
         Pbx {
             id: PbxId::from_uuid(Uuid::nil()),
-            tenant: TenantId::from_uuid(Uuid::nil()),
+            tenant: Some(TenantId::from_uuid(Uuid::nil())),
             name: "office".into(),
             host: host.into(),
             ami_port: 5038,

@@ -9,7 +9,7 @@ use crate::scope::TenantRows;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    pub tenant_id: Uuid,
+    pub tenant_id: Option<Uuid>,
     pub name: String,
     pub host: String,
     pub ami_port: i32,

@@ -84,9 +84,9 @@ impl Db {
     }
 }
 
-pub(crate) fn new_pbx(tenant: TenantId, name: &str) -> NewPbx {
+pub(crate) fn new_pbx(tenant: impl Into<Option<TenantId>>, name: &str) -> NewPbx {
     NewPbx {
-        tenant,
+        tenant: tenant.into(),
         name: name.to_owned(),
         host: "127.0.0.1".to_owned(),
         ami_port: 5038,

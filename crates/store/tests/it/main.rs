@@ -30,6 +30,7 @@ mod fixture;
 mod idempotency;
 mod isolation;
 mod opening;
+mod pbx_rules;
 mod pbxs;
 mod postgres;
 mod secrets;

@@ -8,7 +8,10 @@ use aimg_testbed::postgres::SUPERUSER;
 
 use crate::fixture::{Db, OPERATOR, changes_of, key, session};
 use crate::opening::migrate_together;
-use crate::{accounts, calls, idempotency, isolation, pbxs, secrets, webhooks};
+use crate::{accounts, calls, idempotency, isolation, pbx_rules, pbxs, secrets, webhooks};
+
+/// Tables of which a tenant sees nothing.
+const OPERATORS: [&str; 1] = ["pbx_rules"];
 
 fn all() -> SessionFilter {
     SessionFilter::default()
@@ -23,6 +26,7 @@ async fn every_case_holds() {
         calls::CASES,
         idempotency::CASES,
         isolation::CASES,
+        pbx_rules::CASES,
         pbxs::CASES,
         secrets::CASES,
         webhooks::CASES,
@@ -47,6 +51,7 @@ async fn the_server_itself_shows_a_tenant_no_other_ones_rows() {
         accounts::fill(&db, tenant, name).await;
         idempotency::fill(&db, tenant, name).await;
         webhooks::fill(&db, tenant).await;
+        pbx_rules::fill(&db, tenant, name).await;
         tenants.push(tenant);
     }
     assert_eq!(db.store.weakness().await.unwrap(), None);
@@ -63,6 +68,16 @@ async fn the_server_itself_shows_a_tenant_no_other_ones_rows() {
         let count = |scope: &str| as_program(scope, &format!("SELECT count(*) FROM {table}")).unwrap();
         let (all, own, none) = (count("operator"), count(&tenants[0].to_string()), count(""));
         assert_eq!(none, "0", "{table} without a scope");
+        if OPERATORS.contains(&table) {
+            assert!(all != "0" && own == "0", "{table}: {own} of {all} in the scope of one tenant");
+            let insert = format!(
+                "INSERT INTO {table} VALUES (gen_random_uuid(), gen_random_uuid(), '{}', 'context:x', 0)",
+                tenants[0]
+            );
+            let refused = as_program(&tenants[0].to_string(), &insert).unwrap_err().to_string();
+            assert!(refused.contains("row-level security"), "{table}: {refused}");
+            continue;
+        }
         assert!(own < all && own != "0", "{table}: {own} of {all} in the scope of one tenant");
         let of_other = if table == "tenants" { "id" } else { "tenant_id" };
         let stolen = as_program(&tenants[0].to_string(), &format!("UPDATE {table} SET {of_other} = '{}'", tenants[1]));
