@@ -55,7 +55,7 @@ impl Herald {
     }
 
     /// Tells of each change of a link's connections, until the link ends.
-    pub(crate) async fn follow(self, tenant: TenantId, pbx: PbxId, mut report: watch::Receiver<LinkReport>) {
+    pub(crate) async fn follow(self, tenant: Option<TenantId>, pbx: PbxId, mut report: watch::Receiver<LinkReport>) {
         let mut told = LinkReport::default();
         loop {
             let stands = report.borrow_and_update().clone();
@@ -66,7 +66,7 @@ impl Herald {
                     let is_up = *state == LinkState::Up;
                     let (pbx_name, reason) = (stands.pbx.clone(), state.why_not());
                     let news = News::Link(LinkNews { pbx_name, side, is_up, state: state.name(), reason });
-                    self.tell(Some(tenant), Some(pbx), news);
+                    self.tell(tenant, Some(pbx), news);
                 }
             }
             told = stands;
@@ -109,10 +109,10 @@ mod tests {
         let mut hers = herald.bus().subscribe(TenantScope::Tenant(tenant()));
         let mut all = herald.bus().subscribe(TenantScope::Operator);
         let alarms = Alarms::telling(herald);
-        alarms.set(Alarm::AmiDown, Subject::pbx(tenant(), pbx()), Some("no route".into()));
+        alarms.set(Alarm::AmiDown, Subject::pbx(Some(tenant()), pbx()), Some("no route".into()));
         alarms.happened(Alarm::RowRefused, Subject::GATEWAY, None, "it is damaged");
         alarms.happened(Alarm::RowRefused, Subject::GATEWAY, None, "it is damaged");
-        alarms.set(Alarm::AmiDown, Subject::pbx(tenant(), pbx()), None);
+        alarms.set(Alarm::AmiDown, Subject::pbx(Some(tenant()), pbx()), None);
         let shown = |told: Vec<Arc<Published>>| -> Vec<_> {
             let news = told.iter().map(|p| match &p.notice.news {
                 News::Alarm(alarm) => (alarm.alarm, alarm.is_raised, alarm.reason.clone()),
@@ -131,7 +131,7 @@ mod tests {
         let herald = Herald::new(Bus::start(Limits::default()), Clock::anchored());
         let mut listener = herald.bus().subscribe(TenantScope::Tenant(tenant()));
         let (report, watched) = watch::channel(LinkReport { pbx: "office".into(), ..LinkReport::default() });
-        let follower = tokio::spawn(herald.follow(tenant(), pbx(), watched));
+        let follower = tokio::spawn(herald.follow(Some(tenant()), pbx(), watched));
         for (state, is_up, reason) in
             [(LinkState::Up, true, None), (LinkState::Down("cut".to_owned()), false, Some("cut".to_owned()))]
         {
