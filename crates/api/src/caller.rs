@@ -20,7 +20,7 @@ use crate::server::Desk;
 /// The cookie with a browser's access token.
 pub(crate) const SESSION_COOKIE: &str = "aimg_session";
 /// The header with an API key, for those who cannot set `Authorization`.
-const KEY_HEADER: &str = "x-api-key";
+pub(crate) const KEY_HEADER: &str = "x-api-key";
 /// The header that goes with the session cookie when a request changes something.
 pub(crate) const CSRF_HEADER: &str = "x-csrf-token";
 /// Addresses that proxies say a request came by; more than these are not looked at.

@@ -33,6 +33,50 @@ pub struct Config {
     pub body_bytes_max: usize,
     /// How long a stop waits for requests under way. Default 2 s.
     pub stop_timeout: Duration,
+    /// What holds for WebSockets.
+    pub websockets: WebSocketConfig,
+}
+
+/// What holds for WebSockets. They are not among `connections_max`. An idle one takes some 20 KB.
+#[derive(Clone, Debug)]
+pub struct WebSocketConfig {
+    /// Connections at once. Default 4,096.
+    pub sockets_max: usize,
+    /// Of these, connections of one user or API key. Default 64.
+    pub account_sockets_max: usize,
+    /// Topics of a connection. Default 64.
+    pub topics_max: usize,
+    /// Bytes of a client's message. Default 16 KiB.
+    pub message_bytes_max: usize,
+    /// Messages of a client a second, on the average of some seconds. Default 20.
+    pub messages_a_second: NonZeroU32,
+    /// How long a client may take to say who it is. Default 5 s.
+    pub authenticate_timeout: Duration,
+    /// How often it is looked whether an account is still good. Default 30 s.
+    pub check_every: Duration,
+    /// Between two pings. Default 20 s.
+    pub ping_every: Duration,
+    /// A client that says nothing for so long, not even to a ping, is gone. Default 50 s.
+    pub silence_max: Duration,
+    /// How long a client may take to read what is sent to it, until its connection is closed. Default 5 s.
+    pub send_timeout: Duration,
+}
+
+impl Default for WebSocketConfig {
+    fn default() -> Self {
+        Self {
+            sockets_max: 4_096,
+            account_sockets_max: 64,
+            topics_max: 64,
+            message_bytes_max: 16 << 10,
+            messages_a_second: NonZeroU32::new(20).expect("not zero"),
+            authenticate_timeout: Duration::from_secs(5),
+            check_every: Duration::from_secs(30),
+            ping_every: Duration::from_secs(20),
+            silence_max: Duration::from_secs(50),
+            send_timeout: Duration::from_secs(5),
+        }
+    }
 }
 
 impl Default for Config {
@@ -49,6 +93,7 @@ impl Default for Config {
             request_timeout: Duration::from_secs(10),
             body_bytes_max: 64 << 10,
             stop_timeout: Duration::from_secs(2),
+            websockets: WebSocketConfig::default(),
         }
     }
 }

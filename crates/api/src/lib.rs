@@ -1,5 +1,5 @@
 //! The gateway's HTTP service: the REST API under `/api/v1`, whether it is well (`/healthz`, `/readyz`) and what it counts
-//! (`/metrics`).
+//! (`/metrics`), and what happens, live (`/api/v1/ws`, in `websocket`).
 //!
 //! One file a resource. An operation is a handler with `#[utoipa::path]`, brought into the router of its file behind one
 //! of the doors of `guard`, and the file's `routes()` is a line in `document::resources`:
@@ -38,8 +38,10 @@ mod schema;
 mod server;
 mod setup_page;
 mod users;
+mod websocket;
 
-pub use config::Config;
+pub use config::{Config, WebSocketConfig};
 pub use document::openapi_json;
 pub use error::Error;
 pub use server::{Backend, Server, bind};
+pub use websocket::asyncapi::asyncapi_json;

@@ -28,7 +28,8 @@ pub(crate) async fn metrics(
         count(&desk.counters.refused);
         return refusal(desk.config.metrics_token.is_some());
     }
-    let scrape = collect::collect(&desk.monitor.observe(), &desk.counters, desk.config.connections_max);
+    let scrape =
+        collect::collect(&desk.monitor.observe(), &desk.counters, desk.config.connections_max, &desk.sockets.counts());
     ([(CONTENT_TYPE, OPEN_METRICS)], scrape.text()).into_response()
 }
 

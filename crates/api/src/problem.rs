@@ -176,6 +176,11 @@ impl Problem {
         Self { retry_after: Some(after), ..self }
     }
 
+    /// Code, detail and field: for who is no HTTP client.
+    pub(crate) fn into_parts(self) -> (Code, String, Option<String>) {
+        (self.code, self.detail, self.field)
+    }
+
     /// Its code.
     pub(crate) fn code(&self) -> Code {
         self.code

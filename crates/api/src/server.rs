@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::sync::Arc;
 
 use aimg_accounts::Accounts;
+use aimg_cluster::Bus;
 use aimg_gateway::Monitor;
 use aimg_store::Store;
 use axum::Router;
@@ -21,13 +22,16 @@ use tokio::time::timeout;
 use crate::connections::{self, Counters, count};
 use crate::limits::Limits;
 use crate::problem::{Code, Problem, no_such_method, no_such_path};
-use crate::{Config, Error, access, document, health, metrics, setup_page};
+use crate::websocket::limits::Sockets;
+use crate::{Config, Error, access, document, health, metrics, setup_page, websocket};
 
 /// What stands behind the service. Clones share everything.
 #[derive(Clone)]
 pub struct Backend {
     /// What the gateway does.
     pub monitor: Monitor,
+    /// What happens, as it happens.
+    pub bus: Bus,
     /// What is stored.
     pub store: Store,
     /// Who may log in.
@@ -39,10 +43,14 @@ pub struct Backend {
 pub(crate) struct Desk {
     pub(crate) config: Arc<Config>,
     pub(crate) monitor: Monitor,
+    pub(crate) bus: Bus,
     pub(crate) store: Store,
     pub(crate) accounts: Accounts,
     pub(crate) counters: Arc<Counters>,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) sockets: Arc<Sockets>,
+    /// Becomes true when the service stops.
+    pub(crate) stopped: watch::Receiver<bool>,
 }
 
 /// Takes a TCP port for HTTP. Whoever holds the listener may outlive the process that serves on it.
@@ -69,11 +77,20 @@ impl Server {
         let listener = TcpListener::from_std(listener)?;
         let (stop, stopped) = watch::channel(false);
         let counters = Arc::<Counters>::default();
-        let Backend { monitor, store, accounts } = backend;
+        let Backend { monitor, bus, store, accounts } = backend;
         let limits = Arc::new(Limits::new(&config));
         let counters_shown = Arc::clone(&counters);
-        let desk =
-            Desk { config: Arc::new(config.clone()), monitor, store, accounts, counters: counters_shown, limits };
+        let desk = Desk {
+            config: Arc::new(config.clone()),
+            monitor,
+            bus,
+            store,
+            accounts,
+            counters: counters_shown,
+            limits,
+            sockets: Arc::default(),
+            stopped: stopped.clone(),
+        };
         let task = tokio::spawn(connections::serve(listener, router(desk), config, counters, stopped));
         Ok(Self { address, stop, task })
     }
@@ -103,6 +120,8 @@ fn router(desk: Desk) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/setup", get(setup_page::setup_page))
+        .route("/api/v1/ws", get(websocket::open))
+        .route("/api/v1/asyncapi.json", get(websocket::asyncapi::asyncapi))
         .merge(document::pages(document))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

@@ -58,6 +58,11 @@ impl Subscription {
         Ok(last - seq)
     }
 
+    /// Goes on with what comes from here on.
+    pub fn skip_to_newest(&mut self) {
+        self.seq = self.stream.history().last();
+    }
+
     /// Takes what there is of what is wanted, in order, up to [`TAKEN_MAX`] notices looked at. Returns how many were missed
     /// before the first of them. Nothing taken and nothing missed does not mean that there is nothing more.
     pub fn take(&mut self, wants: impl Fn(&Notice) -> bool, into: &mut Vec<Arc<Published>>) -> u64 {

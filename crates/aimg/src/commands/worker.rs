@@ -62,7 +62,8 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
     };
     let accounts = Accounts::new(store.clone(), Policy::default())?;
     let gateway = Gateway::start(config, store.clone(), sockets, rand::random()).await?;
-    let backend = aimg_api::Backend { monitor: gateway.monitor(), store, accounts: accounts.clone() };
+    let backend =
+        aimg_api::Backend { monitor: gateway.monitor(), bus: gateway.bus(), store, accounts: accounts.clone() };
     let start_http = |listener| aimg_api::Server::start(http_config(&settings), listener, backend);
     let http = listener.map(start_http).transpose()?;
     if !takeover {

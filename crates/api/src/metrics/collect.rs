@@ -19,11 +19,17 @@ use aimg_session::CallCounts;
 use super::families::{self as f, Family};
 use super::scrape::{Labels, Scrape};
 use crate::connections::Counters;
+use crate::websocket::limits::{End, SocketCounts};
 
 /// The queues of a link, in the order in which they are observed.
 const LINK_QUEUES: [&str; 3] = ["ami_events", "ari_notices", "inputs"];
 
-pub(crate) fn collect(observed: &Observation, http: &Counters, connections_max: usize) -> Scrape {
+pub(crate) fn collect(
+    observed: &Observation,
+    http: &Counters,
+    connections_max: usize,
+    sockets: &SocketCounts,
+) -> Scrape {
     let Observation {
         uptime,
         worker_deaths,
@@ -71,6 +77,7 @@ pub(crate) fn collect(observed: &Observation, http: &Counters, connections_max: 
             s.count(&f::ARI_LISTENER, vec![("outcome", outcome.to_owned())], count);
         }
     }
+    socket_counts(s, sockets);
     bus_counts(s, *bus);
     alarm_states(s, &names, alarms);
     http_counts(s, http, connections_max);
@@ -364,6 +371,18 @@ fn alarm_states(s: &mut Scrape, names: &Names<'_>, states: &[AlarmState]) {
         s.gauge(&f::ALARM, labels.clone(), if active { 1.0 } else { 0.0 });
         s.count(&f::ALARM_RAISED, labels, raised);
     }
+}
+
+fn socket_counts(s: &mut Scrape, counts: &SocketCounts) {
+    let SocketCounts { open, refused, received, sent, lagged, ended } = *counts;
+    s.gauge(&f::SOCKET_OPEN, vec![], open as f64);
+    s.count(&f::SOCKET_REFUSED, vec![], refused);
+    for (end, count) in End::ALL.into_iter().zip(ended) {
+        s.count(&f::SOCKET_ENDED, vec![("reason", end.name().to_owned())], count);
+    }
+    s.count(&f::SOCKET_RECEIVED, vec![], received);
+    s.count(&f::SOCKET_SENT, vec![], sent);
+    s.count(&f::SOCKET_LAGGED, vec![], lagged);
 }
 
 fn bus_counts(s: &mut Scrape, counts: BusCounts) {

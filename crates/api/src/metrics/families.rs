@@ -195,6 +195,14 @@ families! {
     HTTP_REFUSED: Counter "aimg_http_requests_refused_total" [] "Requests refused: a host name that is not allowed, or metrics for whom they are not.";
     HTTP_TIMEOUTS: Counter "aimg_http_request_timeouts_total" [] "Requests whose answer took too long.";
 
+    SOCKET_OPEN: Gauge "aimg_websocket_open" [] "Open WebSockets.";
+    SOCKET_REFUSED: Counter "aimg_websocket_refused_total" [] "Requests for a WebSocket that were refused.";
+    SOCKET_ENDED: Counter "aimg_websocket_ended_total" ["reason"] "WebSockets that ended: left, cut, slow, silent, not_authenticated, too_many, talkative, oversized, no_text or stopped.",
+        "`slow`: the client, or the network to it, does not keep up.";
+    SOCKET_RECEIVED: Counter "aimg_websocket_received_total" [] "Messages of clients.";
+    SOCKET_SENT: Counter "aimg_websocket_sent_total" [] "Messages to clients.";
+    SOCKET_LAGGED: Counter "aimg_websocket_lagged_total" [] "Times that a client was skipped ahead because it was too slow.";
+
     BUS_PUBLISHED: Counter "aimg_bus_published_total" [] "Notices of what happens, told to whoever listens.";
     BUS_SUBSCRIPTIONS: Gauge "aimg_bus_subscriptions" [] "Who listens.";
     BUS_MISSED: Counter "aimg_bus_missed_total" [] "Notices that listeners missed because they fell too far behind.",

@@ -18,6 +18,7 @@ use aimg_session::CallCounts;
 
 use super::collect::collect;
 use crate::connections::{Counters, count};
+use crate::websocket::limits::SocketCounts;
 
 const TENANT: &str = "0198c1de-1111-7000-8000-000000000001";
 const PBX: &str = "0198c1de-1111-7000-8000-000000000002";
@@ -178,7 +179,7 @@ impl Numbers {
 fn text(observed: &Observation) -> String {
     let http = Counters::default();
     count(&http.requests);
-    collect(observed, &http, 64).text()
+    collect(observed, &http, 64, &SocketCounts::default()).text()
 }
 
 /// The value of a sample, by its name and a few of its labels.
@@ -210,7 +211,7 @@ fn parse_strictly(text: &str) -> usize {
 #[test]
 fn every_metric_is_shown_and_the_text_is_open_metrics() {
     let observed = Numbers::default().observation();
-    let scrape = collect(&observed, &Counters::default(), 64);
+    let scrape = collect(&observed, &Counters::default(), 64, &SocketCounts::default());
     assert_eq!(scrape.missing(), [""; 0], "these have no value even where everything has happened");
     let text = scrape.text();
     assert!(parse_strictly(&text) > 200, "{text}");

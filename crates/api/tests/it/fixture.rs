@@ -6,6 +6,7 @@ use std::path::Path;
 
 use aimg_accounts::{Accounts, Policy};
 use aimg_api::{Backend, Server};
+use aimg_cluster::Bus;
 use aimg_core::{DataKey, Role, TenantId, TenantScope};
 use aimg_gateway::{Config, Gateway, Parts, Sockets, Stop};
 use aimg_media::Clock;
@@ -24,6 +25,7 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) struct Service {
     pub(crate) store: Store,
     pub(crate) accounts: Accounts,
+    pub(crate) bus: Bus,
     /// The two tenants, `acme` and `other`.
     pub(crate) tenants: [TenantId; 2],
     http: reqwest::Client,
@@ -56,7 +58,7 @@ impl Service {
     ) -> Self {
         let store = Store::open(place, DataKey::derive(b"key")).await.unwrap();
         let accounts = Accounts::new(store.clone(), Policy::default()).unwrap();
-        let (gateway, stop, monitor) = run_gateway(dir.path(), &store).await;
+        let (gateway, stop, monitor, bus) = run_gateway(dir.path(), &store).await;
         let mut tenants = Vec::new();
         for name in ["acme", "other"] {
             tenants.push(store.add_tenant(TenantScope::Operator, name, "all".into()).await.unwrap().id);
@@ -70,10 +72,10 @@ impl Service {
             ..aimg_api::Config::default()
         };
         let listener = aimg_api::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let backend = Backend { monitor, store: store.clone(), accounts: accounts.clone() };
+        let backend = Backend { monitor, bus: bus.clone(), store: store.clone(), accounts: accounts.clone() };
         let server = Server::start(change(config), listener, backend).unwrap();
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { store, accounts, tenants, http, server, stop: Some(stop), gateway: Some(gateway), _dir: dir }
+        Self { store, accounts, bus, tenants, http, server, stop: Some(stop), gateway: Some(gateway), _dir: dir }
     }
 
     /// An address of the service, such as `/healthz`.
@@ -156,7 +158,7 @@ pub(crate) async fn read(answer: Response) -> (StatusCode, Value) {
 }
 
 /// A gateway on free ports, without PBXs.
-async fn run_gateway(dir: &Path, store: &Store) -> (JoinHandle<()>, oneshot::Sender<()>, aimg_gateway::Monitor) {
+async fn run_gateway(dir: &Path, store: &Store) -> (JoinHandle<()>, oneshot::Sender<()>, aimg_gateway::Monitor, Bus) {
     let media = aimg_media::Config { port: 0, ..aimg_media::Config::default() };
     let sockets =
         Sockets { sockets: aimg_media::bind_ports(&media).unwrap(), clock: Clock::anchored(), takeover: false };
@@ -181,11 +183,12 @@ async fn run_gateway(dir: &Path, store: &Store) -> (JoinHandle<()>, oneshot::Sen
     }
     let gateway = Gateway::start(config, store.clone(), sockets, 1).await.unwrap();
     let monitor = gateway.monitor();
+    let bus = gateway.bus();
     let (stop, stopped) = oneshot::channel::<()>();
     let run = gateway.run(async move {
         // A test that drops its service without more wants the same.
         let _ = stopped.await;
         Stop::Drain
     });
-    (tokio::spawn(async move { run.await.map(drop).unwrap() }), stop, monitor)
+    (tokio::spawn(async move { run.await.map(drop).unwrap() }), stop, monitor, bus)
 }

@@ -5,3 +5,4 @@
 mod auth;
 mod document;
 mod fixture;
+mod websocket;
