@@ -17,7 +17,7 @@ use crate::receiver::{Manner, Receiver};
 /// A call that is detected, answered and over, as the gateway writes it.
 async fn call(store: &Store, tenant: TenantId) -> Vec<Change> {
     let pbx = NewPbx {
-        tenant,
+        tenant: Some(tenant),
         name: "office".into(),
         host: "127.0.0.1".into(),
         ami_port: 5038,
