@@ -284,7 +284,7 @@ impl Accounts {
             permissions: request.permissions,
             created_by: match maker.who {
                 Who::User(id) => Some(id),
-                Who::Key(_) => None,
+                Who::Key(_) | Who::CommandLine => None,
             },
             expires_at: request.expires_at,
         };

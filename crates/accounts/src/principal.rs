@@ -12,6 +12,8 @@ pub enum Who {
     User(UserId),
     /// An API key.
     Key(ApiKeyId),
+    /// Whoever runs a command of the program.
+    CommandLine,
 }
 
 /// Somebody who is let in, for one request.
@@ -30,6 +32,17 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// Whoever has a shell on this machine, and with it the database: may do everything.
+    pub fn command_line() -> Self {
+        Self {
+            who: Who::CommandLine,
+            name: "command line".to_owned(),
+            tenant: None,
+            role: Role::SuperAdmin,
+            permissions: None,
+        }
+    }
+
     pub(crate) fn of_user(user: &User) -> Self {
         let (name, tenant, role) = (user.name.clone(), user.tenant, user.role);
         Self { who: Who::User(user.id), name, tenant, role, permissions: None }

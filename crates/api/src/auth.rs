@@ -248,7 +248,7 @@ async fn me(caller: Caller) -> Json<Me> {
         name: principal.name.clone(),
         user: match principal.who {
             Who::User(id) => Some(id.as_uuid()),
-            Who::Key(_) => None,
+            Who::Key(_) | Who::CommandLine => None,
         },
         tenant: principal.tenant.map(|tenant| tenant.as_uuid()),
         role: principal.role,

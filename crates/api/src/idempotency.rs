@@ -40,6 +40,7 @@ async fn keyed(desk: &Desk, caller: &Caller, request: Request, next: Next) -> Re
         account: match caller.principal.who {
             Who::User(id) => format!("user/{id}"),
             Who::Key(id) => format!("key/{id}"),
+            Who::CommandLine => "command line".to_owned(),
         },
         key: named(request.headers())?,
     };

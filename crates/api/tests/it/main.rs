@@ -5,4 +5,6 @@
 mod auth;
 mod document;
 mod fixture;
+mod isolation;
 mod websocket;
+mod world;
