@@ -61,6 +61,8 @@ uuid_id!(/// A rule of a shared PBX: whose a channel is.
     PbxRuleId);
 uuid_id!(/// One call, from its first Newchannel to its last Hangup.
     SessionId);
+uuid_id!(/// The text of one part of a call's capture.
+    TranscriptId);
 uuid_id!(/// A person's account.
     UserId);
 uuid_id!(/// A program's key.

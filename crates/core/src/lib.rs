@@ -11,6 +11,7 @@ mod ids;
 mod role;
 mod scope;
 mod secret;
+mod setting;
 mod tap;
 mod time;
 mod tls;
@@ -23,11 +24,12 @@ pub use codec::{Codec, UnknownCodec};
 pub use event::{CallEvent, CallEventKind, CallState, CaptureOrder, FailReason, TransferKind};
 pub use ids::{
     ApiKeyId, CallDirection, DeliveryId, Direction, FlowId, IdError, MINTED_PREFIX, Minted, MintedWhat, NodeId, PbxId,
-    PbxRuleId, SessionId, TenantId, Uniqueid, UserId, WebhookId,
+    PbxRuleId, SessionId, TenantId, TranscriptId, Uniqueid, UserId, WebhookId,
 };
 pub use role::{Permission, Role, UnknownPermission, UnknownRole};
 pub use scope::TenantScope;
 pub use secret::{DataKey, SecretError};
+pub use setting::{BadSetting, ChangedBy, Setting, SettingDefault, SettingKind, UnknownSetting};
 pub use tap::{AriLink, TapMode, UnknownAriLink, UnknownTapMode};
 pub use time::{ParseTimestampError, Timestamp};
 pub use tls::{Fingerprint, ParseFingerprintError, Tls, Trust};

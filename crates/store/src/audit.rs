@@ -1,11 +1,12 @@
 //! The audit log: who did what to what, from where, and how that ended. Entries are added and never changed.
 
 use aimg_core::{TenantId, TenantScope, Timestamp};
-use sea_orm::{ActiveModelTrait, ActiveValue, ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ActiveModelTrait, ActiveValue, ColumnTrait, Condition, QueryFilter, QueryOrder, QuerySelect};
 use serde::Serialize;
 
 use crate::entity::audit_entry;
 use crate::error::Result;
+use crate::purge::purge;
 use crate::scope::Rows;
 use crate::store::{Store, now};
 
@@ -54,6 +55,17 @@ impl Store {
         let rows = self.write(TenantScope::Operator).await?;
         insert(&rows, new).await?;
         rows.commit().await
+    }
+
+    /// Removes at most `rows_max` entries about a tenant, or about the installation, from before `before`; gives how many.
+    pub async fn purge_audit_log(&self, of: Option<TenantId>, before: Timestamp, rows_max: u64) -> Result<u64> {
+        use audit_entry::Column as C;
+        let rows = self.write(of.map_or(TenantScope::Operator, TenantScope::Tenant)).await?;
+        let whose = of.map_or_else(|| C::TenantId.is_null(), |tenant| C::TenantId.eq(tenant.as_uuid()));
+        let old = Condition::all().add(whose).add(C::At.lt(before.as_micros()));
+        let removed = purge::<audit_entry::Entity>(&rows, &[C::Id], old, rows_max).await?;
+        rows.commit().await?;
+        Ok(removed)
     }
 
     /// The entries in reach, newest first: those older than the one with id `before`, at most `limit`.

@@ -3,17 +3,18 @@
 //! Every change can be applied again without harm, so a batch whose outcome is unknown is simply repeated.
 
 use aimg_core::{CallEvent, LegRow, SessionId, SessionRow, TenantId, TenantScope};
-use sea_orm::sea_query::{Expr, OnConflict};
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{
     ActiveValue, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, TryInsertResult,
 };
 
-use crate::entity::{call_event, call_leg, call_session, recording};
+use crate::entity::{call_event, call_leg, call_session, recording, segment, transcript};
 use crate::error::{Error, Result};
 use crate::outbox::{Announcement, Subscriptions};
 use crate::recordings::RecordingRow;
 use crate::scope::{Rows, TenantRows};
 use crate::store::Store;
+use crate::transcripts::{SegmentRow, TranscriptRow};
 
 /// One thing to be written about a call. A session comes before what belongs to it.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +36,10 @@ pub enum Change {
     },
     /// A recording is finished.
     Recording(RecordingRow),
+    /// A transcript as it is; it comes before its segments.
+    Transcript(Box<TranscriptRow>),
+    /// An utterance as it is. An interim one that comes after the final one of its number changes nothing.
+    Segment(Box<SegmentRow>),
     /// Webhooks are told of something that is no event of a call; those of calls are told with the event's row.
     Announcement(Box<Announcement>),
 }
@@ -48,6 +53,8 @@ impl Change {
             Self::Event(event) => event.tenant,
             Self::Live { tenant, .. } => *tenant,
             Self::Recording(row) => row.tenant,
+            Self::Transcript(row) => row.tenant,
+            Self::Segment(row) => row.tenant,
             Self::Announcement(told) => told.tenant,
         }
     }
@@ -60,6 +67,8 @@ impl Change {
             Self::Event(event) => Some(event.session),
             Self::Live { session, .. } => Some(*session),
             Self::Recording(row) => Some(row.session),
+            Self::Transcript(row) => Some(row.session),
+            Self::Segment(row) => Some(row.session),
             Self::Announcement(told) => told.session,
         }
     }
@@ -120,6 +129,18 @@ const RECORDING_FIELDS: [recording::Column; 6] = {
     [Path, Certificate, Complete, DurationMs, Bytes, CreatedAt]
 };
 
+/// What a later write of a transcript may change.
+const TRANSCRIPT_FIELDS: [transcript::Column; 5] = {
+    use transcript::Column::{Failure, FinishedAt, Language, Model, State};
+    [Model, Language, State, Failure, FinishedAt]
+};
+
+/// What a later write of a segment may change.
+const SEGMENT_FIELDS: [segment::Column; 9] = {
+    use segment::Column::{At, Confidence, EndMs, IsFinal, Speaker, StartMs, Terms, Text, Words};
+    [Speaker, At, StartMs, EndMs, Text, Terms, Confidence, Words, IsFinal]
+};
+
 impl Store {
     /// Writes all of `changes` in one transaction, in their order.
     ///
@@ -165,6 +186,11 @@ async fn write(rows: &Rows, webhooks: &Subscriptions, change: &Change) -> Result
             upsert::<recording::Entity>(db, row.into(), row.tenant, key, RECORDING_FIELDS).await
         }
         Change::Live { tenant, session, ledgers } => write_live(rows, *tenant, *session, ledgers).await,
+        Change::Transcript(row) => {
+            let key = [transcript::Column::Id];
+            upsert::<transcript::Entity>(db, row.as_ref().into(), row.tenant, key, TRANSCRIPT_FIELDS).await
+        }
+        Change::Segment(row) => write_segment(rows, row).await,
         Change::Event(event) => match insert_once(db, event).await {
             // What is there already was told when it came.
             Ok(Inserted(false)) => return Ok(0),
@@ -221,6 +247,27 @@ async fn write_live(
         .col_expr(call_session::Column::Live, Expr::value(ledgers.clone()))
         .filter(call_session::Column::Id.eq(session.as_uuid()));
     update.exec(rows.db()).await.map(|done| Written::from_rows(done.rows_affected))
+}
+
+/// Inserts the segment, or replaces the interim one of its number.
+async fn write_segment(rows: &Rows, row: &SegmentRow) -> Result<Written, DbErr> {
+    use segment::Column as C;
+    let tenant = row.tenant.as_uuid();
+    let replaceable = Expr::col((segment::Entity, C::IsFinal)).eq(false).or(Expr::value(row.is_final));
+    let on_conflict = OnConflict::columns([C::TranscriptId, C::Number])
+        .update_columns(SEGMENT_FIELDS)
+        .action_and_where(Expr::col((segment::Entity, C::TenantId)).eq(tenant).and(replaceable))
+        .to_owned();
+    let insert = segment::Entity::insert(row.to_active_model()).on_conflict(on_conflict);
+    if insert.exec_without_returning(rows.db()).await? > 0 {
+        return Ok(Written::Here);
+    }
+    let same = rows
+        .select::<segment::Entity>()
+        .filter(C::TenantId.eq(tenant))
+        .filter(C::TranscriptId.eq(row.transcript.as_uuid()))
+        .filter(C::Number.eq(row.number));
+    Ok(same.one(rows.db()).await?.map_or(Written::OutOfReach, |_| Written::Here))
 }
 
 /// Whether a row was not there before.

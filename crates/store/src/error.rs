@@ -145,6 +145,9 @@ pub enum Error {
         /// What was asked for.
         what: &'static str,
     },
+    /// A value that the setting cannot have.
+    #[error(transparent)]
+    BadSetting(#[from] aimg_core::BadSetting),
     /// A stored secret does not open.
     #[error(transparent)]
     Secret(#[from] aimg_core::SecretError),

@@ -1,4 +1,4 @@
-//! What outlives the process: tenants, their PBXs, and the sessions, legs, events and recordings of their calls.
+//! What outlives the process: tenants, their PBXs, and the sessions, legs, events and recordings of their calls, with what a tenant sets, may use and hears of them.
 //!
 //! A SQLite file, or a PostgreSQL database. Every function that reaches a tenant's rows takes a [`TenantScope`](aimg_core::TenantScope) or rows
 //! that name their tenant; a row out of reach is [`Error::NotFound`], the same as a row that does not exist.
@@ -23,13 +23,17 @@ mod pbxs;
 mod place;
 mod postgres;
 mod purge;
+mod quotas;
 mod recordings;
 mod refresh_tokens;
 mod scope;
+mod search;
 mod sessions;
+mod settings;
 mod sqlite;
 mod store;
 mod tenants;
+mod transcripts;
 mod users;
 mod webhooks;
 
@@ -47,10 +51,17 @@ pub use pbx_rules::PbxRule;
 pub use pbxs::{NewPbx, Pbx, PbxChange, PbxName, PbxSecrets};
 pub use place::Place;
 pub use postgres::PostgresPlace;
+pub use quotas::{Quota, QuotaBounds};
 pub use recordings::RecordingRow;
 pub use refresh_tokens::{NewRefreshToken, Rotation};
+pub use search::{SEARCH_WORDS_MAX, SearchHit, SearchQuery, SearchQueryError, SegmentPlace, SnippetPiece};
 pub use sessions::{SESSIONS_LIMIT_MAX, SessionDetail, SessionFilter, SessionPlace, StoredSession};
+pub use settings::{EffectiveSetting, Origin};
 pub use store::{Config, Store};
 pub use tenants::Tenant;
+pub use transcripts::{
+    SegmentRow, TRANSCRIPTS_LIMIT_MAX, TranscriptDetail, TranscriptFilter, TranscriptPlace, TranscriptRow,
+    TranscriptState,
+};
 pub use users::{Credentials, NewUser, User, UserChange};
 pub use webhooks::{NewWebhook, WEBHOOKS_MAX, Webhook, WebhookChange};

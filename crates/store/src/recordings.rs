@@ -1,10 +1,10 @@
 //! Recordings: where the file of each part of a session's capture is, and the certificate that says how complete it is.
 
-use aimg_core::{SessionId, TenantId, TenantScope, Timestamp};
-use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
+use aimg_core::{NodeId, SessionId, TenantId, TenantScope, Timestamp};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
 use serde::Serialize;
 
-use crate::entity::recording;
+use crate::entity::{call_session, recording};
 use crate::error::{Error, Result};
 use crate::scope::Rows;
 use crate::store::Store;
@@ -38,6 +38,37 @@ impl Store {
         let rows = self.read(scope).await?;
         let query = rows.select::<recording::Entity>().order_by_desc(recording::Column::CreatedAt).limit(limit);
         query.all(rows.db()).await?.into_iter().map(RecordingRow::try_from).collect()
+    }
+
+    /// Recordings of a tenant that are from before `before` and of calls of `node`, on whose disk they are; the oldest first,
+    /// at most `limit`.
+    pub async fn expired_recordings(
+        &self,
+        tenant: TenantId,
+        node: &NodeId,
+        before: Timestamp,
+        limit: u64,
+    ) -> Result<Vec<RecordingRow>> {
+        let rows = self.read(TenantScope::Tenant(tenant)).await?;
+        let calls = rows.select::<call_session::Entity>().select_only().column(call_session::Column::Id);
+        let calls = calls.filter(call_session::Column::Node.eq(node.as_str())).into_query();
+        let query = rows
+            .select::<recording::Entity>()
+            .filter(recording::Column::CreatedAt.lt(before.as_micros()))
+            .filter(recording::Column::SessionId.in_subquery(calls))
+            .order_by_asc(recording::Column::CreatedAt)
+            .limit(limit);
+        query.all(rows.db()).await?.into_iter().map(RecordingRow::try_from).collect()
+    }
+
+    /// Forgets recordings whose files are gone, by session and part, all of them at once.
+    pub async fn forget_recordings(&self, scope: TenantScope, which: &[(SessionId, u16)]) -> Result<()> {
+        let rows = self.write(scope).await?;
+        for (session, part) in which {
+            let delete = rows.delete::<recording::Entity>().filter(recording::Column::SessionId.eq(session.as_uuid()));
+            delete.filter(recording::Column::Part.eq(i32::from(*part))).exec(rows.db()).await?;
+        }
+        rows.commit().await
     }
 
     /// The recording of one part of a session.

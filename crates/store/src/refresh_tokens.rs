@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::entity::{refresh_token, user};
 use crate::error::Result;
+use crate::purge::purge;
 use crate::scope::Rows;
 use crate::store::Store;
 use crate::users::User;
@@ -100,11 +101,11 @@ impl Store {
         rows.commit().await
     }
 
-    /// Removes what has expired; gives how many.
-    pub async fn purge_refresh_tokens(&self, now: Timestamp) -> Result<u64> {
+    /// Removes at most `rows_max` of those that have expired; gives how many.
+    pub async fn purge_refresh_tokens(&self, now: Timestamp, rows_max: u64) -> Result<u64> {
         let rows = self.write(TenantScope::Operator).await?;
-        let old = rows.delete::<refresh_token::Entity>().filter(refresh_token::Column::ExpiresAt.lt(now.as_micros()));
-        let removed = old.exec(rows.db()).await?.rows_affected;
+        let old = refresh_token::Column::ExpiresAt.lt(now.as_micros());
+        let removed = purge::<refresh_token::Entity>(&rows, &[refresh_token::Column::Hash], old, rows_max).await?;
         rows.commit().await?;
         Ok(removed)
     }

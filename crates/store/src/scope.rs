@@ -3,7 +3,10 @@
 //! `clippy.toml` of this crate forbids SeaORM's own ways in everywhere else.
 
 use aimg_core::TenantScope;
-use sea_orm::{ColumnTrait, DatabaseTransaction, DeleteMany, EntityTrait, QueryFilter, Select, UpdateMany};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseBackend, DatabaseTransaction, DeleteMany, EntityTrait, QueryFilter, Select,
+    UpdateMany,
+};
 
 use crate::error::Result;
 
@@ -46,6 +49,11 @@ impl Rows {
     #[expect(clippy::disallowed_methods, reason = "the filter is applied right here")]
     pub(crate) fn delete<E: TenantRows>(&self) -> DeleteMany<E> {
         filtered::<E, _>(E::delete_many(), self.scope)
+    }
+
+    /// The kind of database, for the few queries that are written differently.
+    pub(crate) fn backend(&self) -> DatabaseBackend {
+        self.transaction.get_database_backend()
     }
 
     /// What executes the queries made here.

@@ -14,6 +14,8 @@ use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::transcripts::{segment, transcript};
+
 pub(crate) const OPERATOR: TenantScope = TenantScope::Operator;
 pub(crate) const AMI_SECRET: &str = "ami-secret-in-clear";
 pub(crate) const ARI_PASSWORD: &str = "ari-password-in-clear";
@@ -166,5 +168,7 @@ pub(crate) fn changes_of(session: &SessionRow) -> Vec<Change> {
         Change::Event(event(session, 2, CallEventKind::TapRequested { part: 0 })),
         Change::Live { tenant: session.tenant, session: session.id, ledgers: json!({"caller": {"received": 50}}) },
         Change::Recording(recording(session, 0)),
+        Change::Transcript(Box::new(transcript(session))),
+        Change::Segment(Box::new(segment(session, 0, "Guten Tag"))),
     ]
 }

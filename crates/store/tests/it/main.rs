@@ -33,5 +33,8 @@ mod opening;
 mod pbx_rules;
 mod pbxs;
 mod postgres;
+mod quotas;
 mod secrets;
+mod settings;
+mod transcripts;
 mod webhooks;

@@ -8,7 +8,9 @@ use aimg_testbed::postgres::SUPERUSER;
 
 use crate::fixture::{Db, OPERATOR, changes_of, key, session};
 use crate::opening::migrate_together;
-use crate::{accounts, calls, idempotency, isolation, pbx_rules, pbxs, secrets, webhooks};
+use crate::{
+    accounts, calls, idempotency, isolation, pbx_rules, pbxs, quotas, secrets, settings, transcripts, webhooks,
+};
 
 /// Tables of which a tenant sees nothing.
 const OPERATORS: [&str; 1] = ["pbx_rules"];
@@ -28,7 +30,10 @@ async fn every_case_holds() {
         isolation::CASES,
         pbx_rules::CASES,
         pbxs::CASES,
+        quotas::CASES,
         secrets::CASES,
+        settings::CASES,
+        transcripts::CASES,
         webhooks::CASES,
     ];
     for (name, case) in suites.concat() {
@@ -50,6 +55,8 @@ async fn the_server_itself_shows_a_tenant_no_other_ones_rows() {
         db.store.apply(OPERATOR, &changes_of(&session(tenant, pbx, n))).await.unwrap();
         accounts::fill(&db, tenant, name).await;
         idempotency::fill(&db, tenant, name).await;
+        quotas::fill(&db, tenant).await;
+        settings::fill(&db, tenant).await;
         webhooks::fill(&db, tenant).await;
         pbx_rules::fill(&db, tenant, name).await;
         tenants.push(tenant);
