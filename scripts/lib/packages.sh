@@ -37,3 +37,20 @@ debian_mirror() {
     apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Component: main' 2>/dev/null |
         sed -n 's#^\(.*/debian\)/\{0,1\}$#\1#p' | sed -n 1p
 }
+
+# need_python NAME REQUIREMENT: a Python environment of its own in the cache, with one package from PyPI.
+need_python() {
+    local environment="$AIMG_CACHE/$1"
+    # Written last, so that one that was interrupted is made again.
+    [[ "$(cat "$environment/requirement" 2>/dev/null)" == "$2" ]] && return
+    need_apt python3-venv || return
+    locked "$1" make_python "$environment" "$2"
+}
+
+make_python() {
+    [[ "$(cat "$1/requirement" 2>/dev/null)" == "$2" ]] && return
+    say "installing $2 into $1 …"
+    rm -rf "$1"
+    python3 -m venv "$1" && "$1/bin/pip" install --quiet "$2" || return
+    printf '%s\n' "$2" >"$1/requirement"
+}

@@ -6,5 +6,6 @@ mod auth;
 mod document;
 mod fixture;
 mod isolation;
+mod schemathesis;
 mod websocket;
 mod world;
