@@ -364,6 +364,7 @@ pub(crate) fn recording_row(finished: &Finished, created_at: Timestamp) -> Recor
     let certificate = &finished.certificate;
     RecordingRow {
         tenant: certificate.tenant,
+        pbx: certificate.pbx,
         session: certificate.session,
         part: certificate.part,
         path: certificate.recording.clone(),

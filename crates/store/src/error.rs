@@ -99,6 +99,12 @@ pub enum Error {
         /// Its name or id.
         id: String,
     },
+    /// Only what is over can be deleted.
+    #[error("the call `{id}` is still going on; delete it when it is over")]
+    StillGoingOn {
+        /// The session.
+        id: String,
+    },
     /// A user's name that is none.
     #[error("`{0}` is not a user name: use 1 to 150 of letters, digits and @ . + - _")]
     BadUserName(String),

@@ -52,7 +52,7 @@ pub use pbxs::{NewPbx, Pbx, PbxChange, PbxName, PbxSecrets};
 pub use place::Place;
 pub use postgres::PostgresPlace;
 pub use quotas::{Quota, QuotaBounds};
-pub use recordings::RecordingRow;
+pub use recordings::{RECORDINGS_LIMIT_MAX, RecordingFilter, RecordingPlace, RecordingRow};
 pub use refresh_tokens::{NewRefreshToken, Rotation};
 pub use search::{SEARCH_WORDS_MAX, SearchHit, SearchQuery, SearchQueryError, SegmentPlace, SnippetPiece};
 pub use sessions::{SESSIONS_LIMIT_MAX, SessionDetail, SessionFilter, SessionPlace, StoredSession};

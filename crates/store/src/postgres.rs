@@ -110,9 +110,11 @@ pub(crate) async fn begin_migration(db: &DatabaseConnection) -> Result<DatabaseT
 
 async fn set_scope(transaction: &DatabaseTransaction, scope: TenantScope) -> Result<()> {
     let value = scope.tenant().map_or_else(|| OPERATOR.to_owned(), |tenant| tenant.as_uuid().to_string());
+    // A plan that was made without knowing the values would take them all for equally frequent, and could not use the
+    // index of the calls that are not over.
     let set = Statement::from_sql_and_values(
         DatabaseBackend::Postgres,
-        "SELECT set_config($1, $2, true)",
+        "SELECT set_config($1, $2, true), set_config('plan_cache_mode', 'force_custom_plan', true)",
         [SCOPE_SETTING.into(), value.into()],
     );
     transaction.execute_raw(set).await?;

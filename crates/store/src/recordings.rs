@@ -1,7 +1,8 @@
 //! Recordings: where the file of each part of a session's capture is, and the certificate that says how complete it is.
 
-use aimg_core::{NodeId, SessionId, TenantId, TenantScope, Timestamp};
-use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
+use aimg_core::{NodeId, PbxId, SessionId, TenantId, TenantScope, Timestamp};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ColumnTrait, Order, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select};
 use serde::Serialize;
 
 use crate::entity::{call_session, recording};
@@ -9,11 +10,16 @@ use crate::error::{Error, Result};
 use crate::scope::Rows;
 use crate::store::Store;
 
+/// The most recordings that one list gives.
+pub const RECORDINGS_LIMIT_MAX: u64 = 1_000;
+
 /// The recording of one part of a session's capture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RecordingRow {
     /// Whose it is.
     pub tenant: TenantId,
+    /// Where the call was.
+    pub pbx: PbxId,
     /// Whose call it is.
     pub session: SessionId,
     /// The part of the session's capture.
@@ -32,11 +38,77 @@ pub struct RecordingRow {
     pub created_at: Timestamp,
 }
 
+/// Which recordings a list shows: those that fit every field that is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordingFilter {
+    /// Of this tenant; for an operator, who sees all.
+    pub tenant: Option<TenantId>,
+    /// Of calls on this PBX.
+    pub pbx: Option<PbxId>,
+    /// Of this session.
+    pub session: Option<SessionId>,
+    /// Those from which nothing is missing, or the others.
+    pub complete: Option<bool>,
+    /// Finished at this time or later.
+    pub created_from: Option<Timestamp>,
+    /// Finished before this time.
+    pub created_before: Option<Timestamp>,
+    /// Only what comes after this place in the list.
+    pub after: Option<RecordingPlace>,
+    /// The oldest first, rather than the newest.
+    pub oldest_first: bool,
+    /// At most so many, and [`RECORDINGS_LIMIT_MAX`] at the very most; that many where it is not set.
+    pub limit: Option<u64>,
+}
+
+/// A recording's place in a list: where the next page begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordingPlace {
+    /// When it was finished.
+    pub created_at: Timestamp,
+    /// Its session and part, which decide between two that were finished together.
+    pub session: SessionId,
+    /// The part.
+    pub part: u16,
+}
+
+impl RecordingFilter {
+    fn apply(self, query: Select<recording::Entity>) -> Select<recording::Entity> {
+        use recording::Column as C;
+        let equal = [
+            self.tenant.map(|tenant| C::TenantId.eq(tenant.as_uuid())),
+            self.pbx.map(|pbx| C::PbxId.eq(pbx.as_uuid())),
+            self.session.map(|session| C::SessionId.eq(session.as_uuid())),
+            self.complete.map(|complete| C::Complete.eq(complete)),
+            self.created_from.map(|at| C::CreatedAt.gte(at.as_micros())),
+            self.created_before.map(|at| C::CreatedAt.lt(at.as_micros())),
+        ];
+        let mut query = equal.into_iter().flatten().fold(query, QueryFilter::filter);
+        if let Some(place) = self.after {
+            // A row comparison, so that the place is found in the index.
+            let columns = Expr::tuple([Expr::col(C::CreatedAt), Expr::col(C::SessionId), Expr::col(C::Part)]);
+            let RecordingPlace { created_at, session, part } = place;
+            let last = Expr::tuple([
+                Expr::value(created_at.as_micros()),
+                Expr::value(session.as_uuid()),
+                Expr::value(i32::from(part)),
+            ]);
+            query = query.filter(if self.oldest_first { columns.gt(last) } else { columns.lt(last) });
+        }
+        let order = if self.oldest_first { Order::Asc } else { Order::Desc };
+        query
+            .order_by(C::CreatedAt, order.clone())
+            .order_by(C::SessionId, order.clone())
+            .order_by(C::Part, order)
+            .limit(Ord::min(self.limit.unwrap_or(RECORDINGS_LIMIT_MAX), RECORDINGS_LIMIT_MAX))
+    }
+}
+
 impl Store {
-    /// The newest recordings in reach, at most `limit`.
-    pub async fn recordings(&self, scope: TenantScope, limit: u64) -> Result<Vec<RecordingRow>> {
+    /// The recordings in reach that `filter` asks for.
+    pub async fn recordings(&self, scope: TenantScope, filter: RecordingFilter) -> Result<Vec<RecordingRow>> {
         let rows = self.read(scope).await?;
-        let query = rows.select::<recording::Entity>().order_by_desc(recording::Column::CreatedAt).limit(limit);
+        let query = filter.apply(rows.select::<recording::Entity>());
         query.all(rows.db()).await?.into_iter().map(RecordingRow::try_from).collect()
     }
 
@@ -101,6 +173,7 @@ impl From<&RecordingRow> for recording::Model {
             session_id: r.session.as_uuid(),
             part: r.part.into(),
             tenant_id: r.tenant.as_uuid(),
+            pbx_id: Some(r.pbx.as_uuid()),
             path: r.path.clone(),
             certificate: r.certificate.clone(),
             complete: r.complete,
@@ -119,6 +192,7 @@ impl TryFrom<recording::Model> for RecordingRow {
         let session = SessionId::from_uuid(row.session_id);
         Ok(Self {
             tenant: TenantId::from_uuid(row.tenant_id),
+            pbx: row.pbx_id.map(PbxId::from_uuid).ok_or_else(|| Error::damaged("pbx_id", session, "nothing"))?,
             session,
             part: u16::try_from(row.part).map_err(|_| Error::damaged("part", session, row.part))?,
             path: row.path,

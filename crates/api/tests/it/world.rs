@@ -53,6 +53,7 @@ impl World {
             ("users/{id}", user.id.to_string()),
             ("api-keys/{id}", key.id.to_string()),
             ("call-sessions/{id}", session.id.to_string()),
+            ("recordings/{id}", format!("{}.0", session.id)),
         ]);
         let changes = vec![
             Change::Session(Box::new(session)),
@@ -152,6 +153,7 @@ fn session(tenant: TenantId, pbx: aimg_core::PbxId, mark: &str) -> SessionRow {
 fn recording(session: &SessionRow, mark: &str) -> RecordingRow {
     RecordingRow {
         tenant: session.tenant,
+        pbx: session.pbx,
         session: session.id,
         part: 0,
         path: format!("{mark}.wav"),

@@ -12,6 +12,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub part: i32,
     pub tenant_id: Uuid,
+    pub pbx_id: Option<Uuid>,
     pub path: String,
     pub certificate: Json,
     pub complete: bool,

@@ -3,7 +3,9 @@
 use aimg_core::{
     CallDirection, CallEventKind, CallState, Direction, FailReason, LegRow, SessionRow, TenantScope, Uniqueid,
 };
-use aimg_store::{Change, Error, SESSIONS_LIMIT_MAX, SessionFilter, SessionPlace};
+use aimg_store::{
+    Change, Error, RecordingFilter, RecordingPlace, RecordingRow, SESSIONS_LIMIT_MAX, SessionFilter, SessionPlace,
+};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -16,7 +18,10 @@ conformance! {
     a_uniqueid_is_taken_while_its_call_lives_and_free_afterwards,
     lists_are_newest_first_bounded_and_know_the_living,
     each_filter_keeps_what_fits,
+    a_search_finds_what_begins_so,
     pages_follow_one_another_without_gap_or_repeat,
+    recordings_are_filtered_and_paged,
+    what_is_over_can_be_deleted,
     a_node_finds_what_it_left_open,
     tenants_and_pbxs_have_names_of_their_own,
     tenants_are_disabled_and_changed,
@@ -166,6 +171,116 @@ async fn each_filter_keeps_what_fits(db: Db) {
     assert_eq!(db.store.sessions(own, theirs).await.unwrap(), [], "a filter does not widen the scope");
     let both = SessionFilter { state: Some(CallState::Failed), captured: Some(false), ..f() };
     assert_eq!(db.store.sessions(OPERATOR, both).await.unwrap(), []);
+}
+
+async fn a_search_finds_what_begins_so(db: Db) {
+    let (tenant, pbx) = db.tenant_with_pbx("acme").await;
+    let (other, other_pbx) = db.tenant_with_pbx("rival").await;
+    let numbers = |caller: &str, dialled: &str, row: SessionRow| SessionRow {
+        caller_number: Some(caller.to_owned()),
+        dialled_number: Some(dialled.to_owned()),
+        ..row
+    };
+    let id = "abc10000-0000-7000-8000-000000000000".parse().unwrap();
+    let rows = [
+        numbers("+4930123", "100", SessionRow { id, ..session(tenant, pbx, 1) }),
+        numbers("4930199", "+49301", session(tenant, pbx, 2)),
+        SessionRow { caller_number: None, dialled_number: None, ..session(tenant, pbx, 3) },
+        numbers("+4930123", "100", session(other, other_pbx, 4)),
+    ];
+    let rows = rows.into_iter().zip(0..).map(|(row, n)| SessionRow {
+        started_at: at(n),
+        uniqueid: Uniqueid::new(format!("176986080{n}.7")),
+        ..row
+    });
+    let rows: Vec<_> = rows.collect();
+    let changes: Vec<_> = rows.iter().cloned().map(|row| Change::Session(Box::new(row))).collect();
+    db.store.apply(OPERATOR, &changes).await.unwrap();
+    for (prefix, expected) in [
+        ("+4930", &[1, 0][..]),
+        ("+49301", &[1, 0]),
+        ("+493012", &[0]),
+        ("493", &[1]),
+        ("1769860802", &[2]),
+        ("abc1", &[0]),
+        ("abc10000-00", &[0]),
+        ("%", &[]),
+        ("_930", &[]),
+        ("'", &[]),
+    ] {
+        let filter = SessionFilter { begins_with: Some(prefix.to_owned()), ..SessionFilter::default() };
+        let found = db.store.sessions(TenantScope::Tenant(tenant), filter).await.unwrap();
+        let found: Vec<_> = found.iter().map(|s| rows.iter().position(|row| row.id == s.row.id).unwrap()).collect();
+        assert_eq!(found, expected, "{prefix}");
+    }
+    let chosen = SessionFilter { ids: Some(vec![rows[1].id, rows[3].id]), ..SessionFilter::default() };
+    let own = db.store.sessions(TenantScope::Tenant(tenant), chosen.clone()).await.unwrap();
+    assert_eq!(own.iter().map(|s| s.row.id).collect::<Vec<_>>(), [rows[1].id]);
+    assert_eq!(db.store.sessions(OPERATOR, chosen).await.unwrap().len(), 2);
+}
+
+async fn recordings_are_filtered_and_paged(db: Db) {
+    let (tenant, pbx) = db.tenant_with_pbx("acme").await;
+    let (other, other_pbx) = db.tenant_with_pbx("rival").await;
+    let (one, two) = (session(tenant, pbx, 1), session(tenant, pbx, 2));
+    let foreign = session(other, other_pbx, 3);
+    let recordings = [
+        recording(&one, 0),
+        RecordingRow { complete: false, ..recording(&one, 1) },
+        RecordingRow { created_at: at(8_000_000), ..recording(&two, 0) },
+        recording(&foreign, 0),
+    ];
+    let sessions = [&one, &two, &foreign].map(|row| Change::Session(Box::new(row.clone())));
+    let changes: Vec<_> = sessions.into_iter().chain(recordings.iter().cloned().map(Change::Recording)).collect();
+    db.store.apply(OPERATOR, &changes).await.unwrap();
+    let f = RecordingFilter::default;
+    for (filter, expected) in [
+        (f(), &[3, 1, 0, 2][..]),
+        (RecordingFilter { oldest_first: true, ..f() }, &[2, 0, 1, 3]),
+        (RecordingFilter { tenant: Some(tenant), ..f() }, &[1, 0, 2]),
+        (RecordingFilter { pbx: Some(other_pbx), ..f() }, &[3]),
+        (RecordingFilter { session: Some(one.id), ..f() }, &[1, 0]),
+        (RecordingFilter { complete: Some(false), ..f() }, &[1]),
+        (RecordingFilter { created_before: Some(at(9_000_000)), ..f() }, &[2]),
+        (RecordingFilter { created_from: Some(at(9_000_000)), limit: Some(2), ..f() }, &[3, 1]),
+    ] {
+        let found = db.store.recordings(OPERATOR, filter.clone()).await.unwrap();
+        let found: Vec<_> = found.iter().map(|r| recordings.iter().position(|row| row == r).unwrap()).collect();
+        assert_eq!(found, expected, "{filter:?}");
+    }
+    for oldest_first in [false, true] {
+        let whole = db.store.recordings(OPERATOR, RecordingFilter { oldest_first, ..f() }).await.unwrap();
+        let (mut paged, mut after) = (Vec::new(), None);
+        loop {
+            let filter = RecordingFilter { oldest_first, after, limit: Some(1), ..f() };
+            let page = db.store.recordings(OPERATOR, filter).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(RecordingPlace { created_at: last.created_at, session: last.session, part: last.part });
+            paged.extend(page);
+        }
+        assert_eq!(paged, whole);
+    }
+}
+
+async fn what_is_over_can_be_deleted(db: Db) {
+    let (tenant, pbx) = db.tenant_with_pbx("acme").await;
+    let own = TenantScope::Tenant(tenant);
+    let row = session(tenant, pbx, 1);
+    let neighbour = session(tenant, pbx, 2);
+    db.store.apply(OPERATOR, &[changes_of(&row), changes_of(&neighbour)].concat()).await.unwrap();
+    let error = db.store.delete_session(own, row.id).await.unwrap_err();
+    assert!(matches!(error, Error::StillGoingOn { .. }), "{error}");
+
+    let over = SessionRow { state: CallState::Ended, ..row.clone() };
+    let more = [Change::Session(Box::new(over)), Change::Recording(recording(&row, 1))];
+    db.store.apply(OPERATOR, &more).await.unwrap();
+    db.store.forget_recordings(own, &[(row.id, 0)]).await.unwrap();
+    let left = db.store.session(own, row.id).await.unwrap().recordings;
+    assert_eq!(left, [recording(&row, 1)]);
+    db.store.delete_session(own, row.id).await.unwrap();
+    assert!(matches!(db.store.session(own, row.id).await, Err(Error::NotFound { .. })));
+    assert_eq!(db.store.recordings(own, RecordingFilter::default()).await.unwrap(), [recording(&neighbour, 0)]);
+    assert_eq!(db.store.session(own, neighbour.id).await.unwrap().legs.len(), 1, "its neighbour's rows stay");
 }
 
 async fn pages_follow_one_another_without_gap_or_repeat(db: Db) {

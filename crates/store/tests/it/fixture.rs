@@ -148,6 +148,7 @@ pub(crate) fn event(session: &SessionRow, us: i64, kind: CallEventKind) -> CallE
 pub(crate) fn recording(session: &SessionRow, part: u16) -> RecordingRow {
     RecordingRow {
         tenant: session.tenant,
+        pbx: session.pbx,
         session: session.id,
         part,
         path: format!("{}.{part}.wav", session.id),

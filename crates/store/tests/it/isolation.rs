@@ -1,7 +1,7 @@
 //! Every operation against another tenant's scope: what is not yours does not exist.
 
 use aimg_core::{PbxId, SessionRow, TenantId, TenantScope};
-use aimg_store::{Change, Error, PbxChange, Result, SessionFilter};
+use aimg_store::{Change, Error, PbxChange, RecordingFilter, Result, SessionFilter};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -52,14 +52,14 @@ async fn lists_hold_the_own_rows_only(db: Db) {
     assert_eq!(sessions.iter().map(|s| s.row.id).collect::<Vec<_>>(), [own_session.id]);
     let unfinished = store.unfinished(*own, &node).await.unwrap();
     assert_eq!(unfinished.iter().map(|s| s.id).collect::<Vec<_>>(), [own_session.id]);
-    let recordings = store.recordings(*own, 100).await.unwrap();
+    let recordings = store.recordings(*own, RecordingFilter::default()).await.unwrap();
     assert_eq!(recordings.iter().map(|r| r.session).collect::<Vec<_>>(), [own_session.id]);
 
     assert_eq!(store.tenants(OPERATOR).await.unwrap().len(), 2);
     assert_eq!(store.pbxs(OPERATOR).await.unwrap().len(), 2);
     assert_eq!(store.sessions(OPERATOR, all()).await.unwrap().len(), 2);
     assert_eq!(store.unfinished(OPERATOR, &node).await.unwrap().len(), 2);
-    assert_eq!(store.recordings(OPERATOR, 100).await.unwrap().len(), 2);
+    assert_eq!(store.recordings(OPERATOR, RecordingFilter::default()).await.unwrap().len(), 2);
 }
 
 async fn another_tenants_rows_are_not_found(db: Db) {
@@ -72,6 +72,7 @@ async fn another_tenants_rows_are_not_found(db: Db) {
     assert_absent(store.pbx_secrets(*theirs, *pbx).await);
     assert_absent(store.session(*theirs, own_session.id).await);
     assert_absent(store.recording(*theirs, own_session.id, 0).await);
+    assert_absent(store.delete_session(*theirs, own_session.id).await);
     assert_eq!(store.tenant(OPERATOR, *tenant).await.unwrap().capture_rule, json!({"calls": "all"}));
 }
 
