@@ -24,6 +24,7 @@ mod clock_set;
 mod database_locked;
 mod disk;
 mod doctor;
+mod first_user;
 mod flooded;
 mod frozen;
 mod hands;
