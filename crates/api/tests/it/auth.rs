@@ -158,3 +158,31 @@ async fn the_first_user_is_made_once_by_the_link() {
     let log = service.store.audit_log(TenantScope::Operator, None, 10).await.unwrap();
     assert!(log.iter().any(|entry| entry.action == "auth.set_up"), "{log:?}");
 }
+
+#[tokio::test]
+async fn a_body_that_drips_ends_in_time() {
+    use std::time::{Duration, Instant};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let limit = Duration::from_millis(400);
+    let service = Service::with(|config| aimg_api::Config { request_timeout: limit, ..config }).await;
+    let address = service.url("").trim_start_matches("http://").to_owned();
+    let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+    let head = format!(
+        "POST /api/v1/auth/login HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    let drip = tokio::spawn(async move {
+        while writer.write_all(b" ").await.is_ok() {
+            tokio::time::sleep(limit / 8).await;
+        }
+    });
+    let began = Instant::now();
+    let mut answer = [0; 12];
+    tokio::time::timeout(Duration::from_secs(20), reader.read_exact(&mut answer)).await.expect("in time").unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 503");
+    assert!(began.elapsed() >= limit / 2, "{:?}", began.elapsed());
+    drip.abort();
+}
