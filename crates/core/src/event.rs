@@ -72,6 +72,32 @@ pub enum FailReason {
     GoneWhileAway,
 }
 
+/// A bound of a tenant's quota by which calls are not captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuotaKind {
+    /// Sessions that are captured at once.
+    ConcurrentSessions,
+    /// Bytes of recordings.
+    StorageBytes,
+}
+
+impl QuotaKind {
+    /// Its name, as in JSON and the database.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ConcurrentSessions => "concurrent_sessions",
+            Self::StorageBytes => "storage_bytes",
+        }
+    }
+}
+
+impl fmt::Display for QuotaKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// How a call was sent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -291,6 +317,11 @@ pub enum CallEventKind {
         /// What was asked.
         order: CaptureOrder,
     },
+    /// The call is not captured: its tenant has reached a bound.
+    QuotaExceeded {
+        /// Which one.
+        quota: QuotaKind,
+    },
     /// The session ended in a way that nobody saw.
     Lost {
         /// Why.
@@ -341,6 +372,7 @@ impl CallEventKind {
             Self::Held { .. } => "held",
             Self::Unheld { .. } => "unheld",
             Self::CaptureOrdered { .. } => "capture_ordered",
+            Self::QuotaExceeded { .. } => "quota_exceeded",
             Self::Lost { .. } => "lost",
             Self::RecordingReady { .. } => "recording_ready",
             Self::RecordingFailed { .. } => "recording_failed",
@@ -385,6 +417,7 @@ impl fmt::Display for CallEventKind {
             Self::Held { channel } => write!(f, "held by channel {channel}"),
             Self::Unheld { channel } => write!(f, "taken back by channel {channel}"),
             Self::CaptureOrdered { order } => write!(f, "recording {order} by request"),
+            Self::QuotaExceeded { quota } => write!(f, "not captured: its tenant has reached its {quota}"),
             Self::Lost { reason: FailReason::PbxRestarted } => f.write_str("lost: Asterisk went down"),
             Self::Lost { reason: FailReason::GoneWhileAway } => f.write_str("lost: it ended while nobody looked"),
             Self::RecordingReady { part, complete: true } => write!(f, "recording {part} ready, complete"),

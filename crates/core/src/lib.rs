@@ -21,7 +21,7 @@ pub use attribution::{Attribution, AttributionError, ChannelFacts, Claim, ClaimE
 pub use backoff::Backoff;
 pub use call::{LegRow, SessionRow};
 pub use codec::{Codec, UnknownCodec};
-pub use event::{CallEvent, CallEventKind, CallState, CaptureOrder, FailReason, TransferKind};
+pub use event::{CallEvent, CallEventKind, CallState, CaptureOrder, FailReason, QuotaKind, TransferKind};
 pub use ids::{
     ApiKeyId, CallDirection, DeliveryId, Direction, FlowId, IdError, MINTED_PREFIX, Minted, MintedWhat, NodeId, PbxId,
     PbxRuleId, SessionId, TenantId, TranscriptId, Uniqueid, UserId, WebhookId,

@@ -134,6 +134,15 @@ alarms! {
     /// The store refused a row for good.
     RowRefused = "row_refused", Warning, "a row was refused by the store",
         "Somebody removed a tenant or PBX with live calls; otherwise it is a defect: report it with the log.";
+    /// A tenant has as many captured sessions as it may have.
+    QuotaSessions = "quota_sessions", Warning, "a tenant has reached its bound of sessions at once: more are seen and not captured",
+        "Give the tenant a larger quota, or find out why it has so many calls.";
+    /// A tenant's recordings take as much as they may.
+    QuotaStorage = "quota_storage", Warning, "a tenant has reached its bound of storage: its calls are seen and not captured",
+        "Give the tenant a larger quota, or remove recordings: `recordings.retention_days` does it by itself.";
+    /// A tenant's recordings take nearly as much as they may.
+    QuotaStorageNear = "quota_storage_near", Warning, "a tenant has used 90 % of its storage",
+        "As for `quota_storage`, before it comes to that.";
     /// The process that did the work died, and another one took over.
     WorkerRestarted = "worker_restarted", Critical, "the worker died; another one took over",
         "Audio was not lost, but a worker should not die: report it with the log.";

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use aimg_core::{CaptureOrder, Codec, Direction, FlowId, SessionId, SessionRow, Timestamp, Uniqueid};
+use aimg_core::{CaptureOrder, Codec, Direction, FlowId, QuotaKind, SessionId, SessionRow, Timestamp, Uniqueid};
 use aimg_media::{Clock, FlowSpec, LeftSpool, Media, SNAPSHOT_AGE_MAX};
 use aimg_recording::{Finished, Manifest, PartDir};
 use aimg_rtp::Ledger;
@@ -23,6 +23,7 @@ use crate::disk::Disks;
 use crate::inbox::{Inbox, Routes, SessionClass};
 use crate::journal::Journal;
 use crate::monitor::Instruments;
+use crate::quota::{QuotaKeeper, Slot};
 
 /// How often the ledgers of a running capture are written down for those who watch.
 const LIVE_EVERY: Duration = Duration::from_secs(1);
@@ -51,6 +52,8 @@ pub(crate) struct Studio {
     /// Recordings finished at once: each reads and writes the disk as fast as it can.
     pub(crate) finishing: Arc<Semaphore>,
     pub(crate) disks: Disks,
+    /// How much of it each tenant may have.
+    pub(crate) quotas: QuotaKeeper,
     /// Recordings that the disk did not take.
     pub(crate) backlog: Backlog,
 }
@@ -69,11 +72,34 @@ pub(crate) struct Captures {
     codec: Codec,
     inbox: Inbox,
     running: HashMap<(SessionId, u16), mpsc::Sender<Order>>,
+    /// Of each session that was captured here and is not over.
+    slots: HashMap<SessionId, Slot>,
 }
 
 impl Captures {
     pub(crate) fn new(studio: Studio, codec: Codec, inbox: Inbox) -> Self {
-        Self { studio, codec, inbox, running: HashMap::new() }
+        Self { studio, codec, inbox, running: HashMap::new(), slots: HashMap::new() }
+    }
+
+    /// Whether its tenant's quota lets a session be captured. One that once was may be again until it is over.
+    pub(crate) fn admit(&mut self, session: &SessionRow) -> Result<(), QuotaKind> {
+        if self.slots.contains_key(&session.id) {
+            return Ok(());
+        }
+        let keeper = &self.studio.quotas;
+        let slot = keeper.quotas.admit(Instant::now(), session.tenant, session.id).map_err(|denied| {
+            if let Some(news) = denied.news {
+                keeper.tell(news);
+            }
+            denied.quota
+        })?;
+        self.slots.insert(session.id, slot);
+        Ok(())
+    }
+
+    /// The session is over.
+    pub(crate) fn over(&mut self, session: SessionId) {
+        self.slots.remove(&session);
     }
 
     /// Opens both flows; `Input::CaptureOpened` tells how that went.
@@ -111,6 +137,8 @@ impl Captures {
     /// Goes on with a capture whose flows were taken over from an earlier process.
     pub(crate) fn resume(&mut self, manifest: Manifest) {
         let (sender, orders) = mpsc::channel(ORDERS);
+        let slot = self.studio.quotas.quotas.keep(manifest.tenant, manifest.session);
+        self.slots.insert(manifest.session, slot);
         self.running.insert((manifest.session, manifest.part), sender);
         self.studio.routes.insert(manifest.session, self.inbox.clone(), class_of(&manifest));
         tokio::spawn(carry_on(self.studio.clone(), manifest, self.inbox.clone(), orders));

@@ -23,6 +23,8 @@ use crate::journal::Journal;
 use crate::link::{Link, LinkReport};
 use crate::links::{Links, Running, Wanted, id_seed};
 use crate::monitor::{Instruments, LinkWatch, Monitor};
+use crate::purge::Purge;
+use crate::quota::QuotaKeeper;
 use crate::recovery::Left;
 use crate::{AriListen, Config, Error, Parts, ami_config, ari_config, ari_entrance};
 
@@ -93,6 +95,8 @@ impl Gateway {
         let (journal, writer) = Journal::start(store.clone(), instruments.alarms.clone());
         let routes = Routes::default();
         tokio::spawn(routes.clone().carry(events, instruments.clone()));
+        let quotas = QuotaKeeper::new(&instruments, journal.clone(), media.clock());
+        quotas.read(&store).await;
         let studio = Studio {
             clock: media.clock(),
             media,
@@ -104,6 +108,7 @@ impl Gateway {
             live_dir,
             finishing: Arc::new(Semaphore::new(FINISHING_MAX)),
             disks: Disks::watch(&config.spool_dir, &config.recordings_dir, config.disk_reserve_bytes).await,
+            quotas,
             backlog: Backlog::default(),
         };
         left.resume(&studio, &resumed).await;
@@ -141,6 +146,14 @@ impl Gateway {
         let Studio { backlog, .. } = &self.studio;
         let backlog = backlog.clone().work(self.studio.clone(), self.store.clone(), self.config.node.clone());
         let backlog = tokio::spawn(backlog);
+        let quotas = tokio::spawn(self.studio.quotas.clone().follow(self.store.clone()));
+        let purge = Purge {
+            store: self.store.clone(),
+            recordings_dir: self.config.recordings_dir.clone(),
+            node: self.config.node.clone(),
+            clock: self.studio.clock,
+        };
+        let purge = tokio::spawn(purge.work());
         let end = loop {
             tokio::select! {
                 stop = &mut stop => break Ok(stop),
@@ -169,8 +182,10 @@ impl Gateway {
         }
         self.links.stop().await;
         // What still waits for the disk is left to the next run.
-        backlog.abort();
-        let _ = backlog.await;
+        for task in [backlog, quotas, purge] {
+            task.abort();
+            let _ = task.await;
+        }
         if let Some(recovering) = recovering {
             let _ = recovering.await;
         }

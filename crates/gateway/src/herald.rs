@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use aimg_cluster::{AlarmNews, Bus, Limits, LinkNews, LinkSide, News, Notice};
+use aimg_cluster::{AlarmNews, Bus, Limits, LinkNews, LinkSide, News, Notice, QuotaNews};
 use aimg_core::{CallEvent, PbxId, SessionRow, TenantId};
 use aimg_media::Clock;
 use tokio::sync::watch;
@@ -52,6 +52,11 @@ impl Herald {
             reason: reason.map(str::to_owned),
         });
         self.tell(subject.tenant, subject.pbx, news);
+    }
+
+    /// A tenant has reached a bound.
+    pub(crate) fn quota(&self, tenant: TenantId, news: QuotaNews) {
+        self.tell(Some(tenant), None, News::Quota(news));
     }
 
     /// Tells of each change of a link's connections, until the link ends.

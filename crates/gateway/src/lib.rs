@@ -27,6 +27,8 @@ mod link;
 mod links;
 mod monitor;
 mod pbx_config;
+mod purge;
+mod quota;
 mod recovery;
 mod source;
 mod tally;

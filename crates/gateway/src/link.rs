@@ -280,7 +280,12 @@ impl Desk {
         let (alarm, why) = match kind {
             CallEventKind::TapFailed { reason } => (Alarm::CaptureFailed, reason.as_str()),
             CallEventKind::RecordingFailed { reason, .. } => (Alarm::RecordingUnfinished, reason.as_str()),
-            CallEventKind::HookReleased { ready: false } => (Alarm::HookTimedOut, "its capture was not ready in time"),
+            // One that is not to be captured waits for nothing.
+            CallEventKind::HookReleased { ready: false }
+                if self.board.call(session).is_some_and(|call| call.record.captured) =>
+            {
+                (Alarm::HookTimedOut, "its capture was not ready in time")
+            }
             _ => return,
         };
         self.instruments.alarms.happened(alarm, Subject::pbx(Some(tenant), pbx), Some(session), why);
@@ -312,13 +317,23 @@ impl Desk {
                 });
             }
             Command::BeginCapture { session, part, channel, adopted, moved_at, by } => {
-                self.captures.begin(*session, part, channel, adopted, moved_at, by);
+                match self.captures.admit(&session) {
+                    Ok(()) => self.captures.begin(*session, part, channel, adopted, moved_at, by),
+                    Err(quota) => {
+                        let (inbox, session) = (self.inbox.clone(), session.id);
+                        let denied = Input::CaptureDenied { session, part, quota };
+                        tokio::spawn(async move { inbox.tell(denied).await });
+                    }
+                }
             }
             Command::CaptureAnswered { session, part, at } => self.captures.answered(session, part, at),
             Command::EndCapture { session, part, at, call_over, by } => {
                 self.captures.end(session, part, at, call_over, by);
             }
             Command::SaveSession(row) => {
+                if row.state.is_over() {
+                    self.captures.over(row.id);
+                }
                 self.saved = Some(row.clone());
                 self.journal.push(Change::Session(row));
             }

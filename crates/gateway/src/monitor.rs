@@ -23,6 +23,7 @@ use crate::herald::Herald;
 use crate::inbox::Routes;
 use crate::journal::{JournalCounts, JournalWatch};
 use crate::link::{LinkReport, LinkState};
+use crate::quota::Quotas;
 use crate::tally::{CallTally, Tallies, sum};
 
 /// A keeper that has answered nothing for so long, while shards wait for it, is behind.
@@ -62,6 +63,7 @@ struct Sources {
     links: Mutex<BTreeMap<PbxId, LinkWatch>>,
     ari_listener: Option<Arc<aimg_ari::Listener>>,
     disks: Disks,
+    quotas: Quotas,
     backlog: Backlog,
     worker_deaths: u32,
     looked: Mutex<Vec<LookedShard>>,
@@ -229,6 +231,7 @@ impl Monitor {
             links: Mutex::default(),
             ari_listener,
             disks: studio.disks.clone(),
+            quotas: studio.quotas.quotas.clone(),
             backlog: studio.backlog.clone(),
             worker_deaths,
             looked: Mutex::new(vec![LookedShard::default(); studio.media.stats().shards.len()]),
@@ -260,6 +263,11 @@ impl Monitor {
             alarms: sources.instruments.alarms.states(),
             bus: sources.instruments.herald.bus().counts(),
         }
+    }
+
+    /// How many sessions of a tenant are captured on this node.
+    pub fn captured_sessions(&self, tenant: TenantId) -> usize {
+        self.0.quotas.captured(tenant)
     }
 
     /// What stands between this gateway and the next call, if anything.

@@ -202,6 +202,7 @@ mod tests {
     use crate::inbox::Routes;
     use crate::journal::Journal;
     use crate::monitor::Instruments;
+    use crate::quota::QuotaKeeper;
     use crate::{Config, Gateway, Parts, Sockets};
 
     const CHUNK_BYTES: u32 = 8_192;
@@ -256,11 +257,13 @@ mod tests {
 
     async fn studio(dir: &Path, store: &Store) -> Studio {
         let (media, _) = Media::start(aimg_media::Config { port: 0, ..aimg_media::Config::default() }).unwrap();
+        let (instruments, journal) = (Instruments::default(), Journal::start(store.clone(), Alarms::default()).0);
         Studio {
+            quotas: QuotaKeeper::new(&instruments, journal.clone(), media.clock()),
             clock: media.clock(),
             media,
-            journal: Journal::start(store.clone(), Alarms::default()).0,
-            instruments: Instruments::default(),
+            journal,
+            instruments,
             routes: Routes::default(),
             spool_dir: dir.join("spool"),
             recordings_dir: dir.join("recordings"),

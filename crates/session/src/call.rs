@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aimg_core::{
-    CallEvent, CallEventKind, CallState, CaptureOrder, Direction, FailReason, LegRow, SessionId, SessionRow, Timestamp,
-    Uniqueid,
+    CallEvent, CallEventKind, CallState, CaptureOrder, Direction, FailReason, LegRow, QuotaKind, SessionId, SessionRow,
+    Timestamp, Uniqueid,
 };
 
 use crate::bridges::Bridges;
@@ -511,6 +511,21 @@ impl Call {
     /// The gateway has no room for another capture.
     pub(crate) fn capture_refused(&mut self, now: Timestamp, reason: String, out: &mut Vec<Command>) {
         self.emit(now, CallEventKind::TapFailed { reason }, out);
+        self.release_hooks(now, false, out);
+    }
+
+    /// Its tenant may not have another capture. Nothing was opened or asked of Asterisk, and nothing is tried again.
+    pub(crate) fn capture_denied(&mut self, now: Timestamp, part: u16, quota: QuotaKind, out: &mut Vec<Command>) {
+        let Some(tap) = self.taps.iter_mut().find(|t| t.part == part) else { return };
+        tap.deny();
+        self.forget_closed_taps();
+        self.begun_by = None;
+        if self.record.state.is_over() {
+            return;
+        }
+        self.record.captured = false;
+        out.push(Command::SaveSession(Box::new(self.record.clone())));
+        self.emit(now, CallEventKind::QuotaExceeded { quota }, out);
         self.release_hooks(now, false, out);
     }
 

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use aimg_core::{
-    CallEventKind, CaptureOrder, Direction, FailReason, FlowId, LegRow, Minted, SessionId, SessionRow, Timestamp,
-    Uniqueid,
+    CallEventKind, CaptureOrder, Direction, FailReason, FlowId, LegRow, Minted, QuotaKind, SessionId, SessionRow,
+    Timestamp, Uniqueid,
 };
 
 use crate::Request;
@@ -221,6 +221,15 @@ pub enum Input {
         part: u16,
         /// Whether the recording is complete; one sentence where it could not be finished.
         result: Result<bool, String>,
+    },
+    /// A capture was not begun: the call's tenant has reached a bound.
+    CaptureDenied {
+        /// The session.
+        session: SessionId,
+        /// Its part.
+        part: u16,
+        /// Which bound.
+        quota: QuotaKind,
     },
     /// A person starts, stops, pauses or resumes the recording of a session.
     CaptureOrdered {

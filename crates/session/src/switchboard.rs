@@ -231,6 +231,9 @@ impl Switchboard {
             Input::CaptureClosed { session, part, result } => {
                 self.with_session(session, |c| c.capture_closed(now, part, result, &mut out));
             }
+            Input::CaptureDenied { session, part, quota } => {
+                self.with_session(session, |c| c.capture_denied(now, part, quota, &mut out));
+            }
             Input::CaptureOrdered { session, order } => {
                 let mut begins = false;
                 self.with_session(session, |c| begins = c.ordered(now, order, &mut out));

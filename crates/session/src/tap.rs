@@ -212,6 +212,12 @@ impl Tap {
         removals.chain(attach).min()
     }
 
+    /// Its flows are not opened: it was denied before anything of it was made.
+    pub(crate) fn deny(&mut self) {
+        self.flows = Flows::Closed;
+        self.phase = Phase::Closing;
+    }
+
     /// Both flows are open, or why not.
     pub(crate) fn capture_opened(
         &mut self,

@@ -8,4 +8,5 @@ mod adoption;
 mod hands;
 mod hook;
 mod orders;
+mod quota;
 mod races;

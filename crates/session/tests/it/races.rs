@@ -160,8 +160,9 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-fn play(acts: &[Act], choices: Vec<u16>, mode: TapMode) -> TestCaseResult {
+fn play(acts: &[Act], choices: Vec<u16>, mode: TapMode, quota: Option<usize>) -> TestCaseResult {
     let mut w = World::new(config(mode, "all"), Drawn { choices, next: 0, failures_left: 4 });
+    w.quota = quota;
     let (mut calls, mut names) = (0, Vec::new());
     for act in acts {
         match act {
@@ -232,8 +233,9 @@ proptest! {
         acts in prop::collection::vec(act(), 1..40),
         choices in prop::collection::vec(any::<u16>(), 16..64),
         hook in any::<bool>(),
+        quota in prop::option::of(0..3usize),
     ) {
-        play(&acts, choices, if hook { TapMode::Hook } else { TapMode::Ami })?;
+        play(&acts, choices, if hook { TapMode::Hook } else { TapMode::Ami }, quota)?;
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use aimg_core::{
-    CallEvent, CallEventKind, CallState, CaptureOrder, Direction, FlowId, LegRow, Minted, MintedWhat, PbxId, SessionId,
-    SessionRow, TapMode, TenantId, Timestamp, Uniqueid,
+    CallEvent, CallEventKind, CallState, CaptureOrder, Direction, FlowId, LegRow, Minted, MintedWhat, PbxId, QuotaKind,
+    SessionId, SessionRow, TapMode, TenantId, Timestamp, Uniqueid,
 };
 use aimg_session::{
     CaptureRule, ChannelSeen, ChannelState, Command, Config, Entered, Input, Outcome, Request, Switchboard,
@@ -83,6 +83,12 @@ pub(crate) struct World<C> {
     pub(crate) sessions: BTreeMap<SessionId, SessionRow>,
     /// Sessions of which a person asked that nothing be recorded.
     held: BTreeSet<SessionId>,
+    /// Sessions that may be captured at once.
+    pub(crate) quota: Option<usize>,
+    /// Those that are, until they end.
+    pub(crate) admitted: BTreeSet<SessionId>,
+    /// Those that were denied their capture, last.
+    pub(crate) denied: BTreeSet<SessionId>,
 }
 
 impl<C: Choice> World<C> {
@@ -116,6 +122,9 @@ impl<C: Choice> World<C> {
             events: Vec::new(),
             sessions: BTreeMap::new(),
             held: BTreeSet::new(),
+            quota: None,
+            admitted: BTreeSet::new(),
+            denied: BTreeSet::new(),
         }
     }
 
@@ -129,6 +138,15 @@ impl<C: Choice> World<C> {
         match command {
             Command::Ask(request) => self.requests.push(request),
             Command::BeginCapture { session, part, channel, adopted, moved_at, .. } => {
+                let admitted = self.admitted.contains(&session.id);
+                if !admitted && self.quota.is_some_and(|max| self.admitted.len() >= max) {
+                    let quota = QuotaKind::ConcurrentSessions;
+                    self.loose.push(Input::CaptureDenied { session: session.id, part, quota });
+                    self.denied.insert(session.id);
+                    return;
+                }
+                self.admitted.insert(session.id);
+                self.denied.remove(&session.id);
                 // One that is still being opened can only be ended afterwards.
                 let opening = |open| {
                     let is_it = |input: &Input| matches!(input, Input::CaptureOpened { session, part, .. } if (*session, *part) == open);
@@ -154,7 +172,8 @@ impl<C: Choice> World<C> {
             }
             // The opening may have failed without the reducer knowing it yet.
             Command::CaptureAnswered { session, part, .. } => {
-                assert!(self.begun.iter().any(|(r, p, _)| (r.id, *p) == (session, part)));
+                let begun = self.begun.iter().any(|(r, p, _)| (r.id, *p) == (session, part));
+                assert!(begun || self.denied.contains(&session));
             }
             Command::EndCapture { session, part, call_over, .. } => {
                 self.ended.push((part, call_over));
@@ -168,6 +187,9 @@ impl<C: Choice> World<C> {
                         (record.tenant, record.pbx),
                         "whose call it is never changes"
                     );
+                }
+                if record.state.is_over() {
+                    self.admitted.remove(&record.id);
                 }
                 let _ = self.sessions.insert(record.id, *record);
             }
@@ -505,7 +527,8 @@ impl<C: Choice> World<C> {
         for (bridge, sessions) in bridges.into_iter().filter(|(_, sessions)| sessions.len() > 1) {
             assert!(sessions.windows(2).all(|s| s[0] == s[1]), "bridge {bridge} holds {sessions:?}");
             let failed = |e: &CallEvent| e.session == sessions[0] && e.kind.name() == "tap_failed";
-            if tap_mode == TapMode::Ami && !self.events.iter().any(failed) && !self.held.contains(&sessions[0]) {
+            let wanted = !self.held.contains(&sessions[0]) && !self.denied.contains(&sessions[0]);
+            if tap_mode == TapMode::Ami && !self.events.iter().any(failed) && wanted {
                 let open: Vec<_> = self.open.iter().filter(|(session, _)| *session == sessions[0]).collect();
                 let [capture] = open[..] else { panic!("bridge {bridge} is captured by {open:?}") };
                 assert!(self.channels.contains_key(&self.tapped[capture]), "the tapped channel is gone");

@@ -1,7 +1,8 @@
 //! Calls written in batches and read back; tenants and PBXs around them.
 
 use aimg_core::{
-    CallDirection, CallEventKind, CallState, Direction, FailReason, LegRow, SessionRow, TenantScope, Uniqueid,
+    CallDirection, CallEventKind, CallState, Direction, FailReason, LegRow, QuotaKind, SessionRow, TenantScope,
+    Uniqueid,
 };
 use aimg_store::{
     Change, Error, RecordingFilter, RecordingPlace, RecordingRow, SESSIONS_LIMIT_MAX, SessionFilter, SessionPlace,
@@ -66,6 +67,7 @@ async fn every_kind_of_event_survives(db: Db) {
         CallEventKind::HookReleased { ready: true },
         CallEventKind::TapRequested { part: 0 },
         CallEventKind::FlowStarted { direction: Direction::Callee, first_packet_at: at(5) },
+        CallEventKind::QuotaExceeded { quota: QuotaKind::StorageBytes },
         CallEventKind::TapFailed { reason: "no \"chan_rtp\"".to_owned() },
         CallEventKind::Adopted { part: 1 },
         CallEventKind::Lost { reason: FailReason::PbxRestarted },
