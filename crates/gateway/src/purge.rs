@@ -159,7 +159,7 @@ async fn remove_files(recordings_dir: &Path, mut expired: Vec<RecordingRow>) -> 
 #[cfg(test)]
 mod tests {
     use aimg_core::{SessionId, SessionRow, TranscriptId};
-    use aimg_store::{Change, TranscriptFilter, TranscriptRow, TranscriptState};
+    use aimg_store::{Change, RecordingFilter, TranscriptFilter, TranscriptRow, TranscriptState};
     use uuid::Uuid;
 
     use super::*;
@@ -182,6 +182,7 @@ mod tests {
         std::fs::write(dir.join(format!("{n}.json")), "{}").unwrap();
         let recording = RecordingRow {
             tenant: row.tenant,
+            pbx: row.pbx,
             session: id,
             part: 0,
             path: format!("{n}.wav"),
@@ -232,8 +233,13 @@ mod tests {
             clock: Clock::anchored(),
         };
         let left = async || {
-            let mut recordings: Vec<u128> =
-                store.recordings(OPERATOR, 100).await.unwrap().iter().map(|r| r.session.as_uuid().as_u128()).collect();
+            let mut recordings: Vec<u128> = store
+                .recordings(OPERATOR, RecordingFilter::default())
+                .await
+                .unwrap()
+                .iter()
+                .map(|r| r.session.as_uuid().as_u128())
+                .collect();
             recordings.sort_unstable();
             let transcripts = store.transcripts(OPERATOR, &TranscriptFilter::default(), None).await.unwrap().len();
             (recordings, transcripts)
