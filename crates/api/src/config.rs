@@ -31,6 +31,8 @@ pub struct Config {
     pub request_timeout: Duration,
     /// Bytes of a request's body. Default 64 KiB.
     pub body_bytes_max: usize,
+    /// Calls of a workbook at most, which takes some 1.5 KB for each while it is made. Default 20,000.
+    pub workbook_calls_max: usize,
     /// How long a stop waits for requests under way. Default 2 s.
     pub stop_timeout: Duration,
     /// What holds for WebSockets.
@@ -92,6 +94,7 @@ impl Default for Config {
             head_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(10),
             body_bytes_max: 64 << 10,
+            workbook_calls_max: 20_000,
             stop_timeout: Duration::from_secs(2),
             websockets: WebSocketConfig::default(),
         }

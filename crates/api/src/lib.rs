@@ -22,6 +22,7 @@
 mod access;
 mod auth;
 mod body;
+mod call_sessions;
 mod caller;
 mod clock;
 mod config;
@@ -33,7 +34,9 @@ mod health;
 mod idempotency;
 mod limits;
 mod metrics;
+mod page;
 mod problem;
+mod recordings;
 mod schema;
 mod server;
 mod setup_page;

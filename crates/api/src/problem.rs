@@ -211,6 +211,7 @@ impl From<aimg_store::Error> for Problem {
             E::NotFound { .. } => Code::NotFound,
             E::Conflict { .. } | E::TooMany { .. } => Code::Conflict,
             E::Stale { .. } => Code::Stale,
+            E::StillGoingOn { .. } => Code::WrongState,
             E::BadUserName(_) | E::BadName(_) => return Self::invalid("name", e),
             E::RoleAndTenant => return Self::invalid("role", e),
             E::OperatorOnly { .. } => Code::NotAllowed,
@@ -221,6 +222,13 @@ impl From<aimg_store::Error> for Problem {
             }
         };
         Self::new(code, e)
+    }
+}
+
+impl From<aimg_recording::Error> for Problem {
+    fn from(e: aimg_recording::Error) -> Self {
+        tracing::error!(error = %e, "a recording's file failed under a request");
+        Self::new(Code::Defect, "the recording's file cannot be used; the gateway's log says why")
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use aimg_core::Timestamp;
+use aimg_core::{CallDirection, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use utoipa::ToSchema;
 
@@ -31,8 +31,26 @@ impl<'de> Deserialize<'de> for Time {
 }
 
 /// A text that is read by [`FromStr`].
-fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(deserializer: D) -> Result<T, D::Error> {
+pub(crate) fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(deserializer: D) -> Result<T, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+}
+
+/// JSON of other crates with its points in time, which are numbers there, as they are shown everywhere: each number whose
+/// name ends in `_at`.
+pub(crate) fn with_times_shown(mut json: serde_json::Value) -> serde_json::Value {
+    show_times(&mut json);
+    json
+}
+
+fn show_times(json: &mut serde_json::Value) {
+    match json {
+        serde_json::Value::Object(fields) => fields.iter_mut().for_each(|(name, value)| match value.as_i64() {
+            Some(us) if name.ends_with("_at") => *value = Timestamp::from_micros(us).to_string().into(),
+            _ => show_times(value),
+        }),
+        serde_json::Value::Array(values) => values.iter_mut().for_each(show_times),
+        _ => {}
+    }
 }
 
 macro_rules! name_schemas {
@@ -62,5 +80,24 @@ macro_rules! name_schemas {
 name_schemas! {
     RoleSchema as "Role" = aimg_core::Role::ALL.iter().map(|r| r.name()).collect();
     PermissionSchema as "Permission" = aimg_core::Permission::ALL.iter().map(|p| p.name()).collect();
+    CallDirectionSchema as "CallDirection" = [CallDirection::Inbound, CallDirection::Outbound].map(CallDirection::name).into();
     CallStateSchema as "CallState" = aimg_core::CallState::ALL.iter().map(|s| s.name()).collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn times_in_json_are_shown_as_times() {
+        let stored = json!({ "opened_at": 1_769_860_800_123_000_i64, "ended_at": null, "caller": [{ "at": 3, "first_packet_at": 0 }] });
+        let shown = json!({
+            "opened_at": "2026-01-31T12:00:00.123Z",
+            "ended_at": null,
+            "caller": [{ "at": 3, "first_packet_at": "1970-01-01T00:00:00.000Z" }],
+        });
+        assert_eq!(with_times_shown(stored), shown);
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use aimg_accounts::Accounts;
 use aimg_cluster::Bus;
 use aimg_gateway::Monitor;
+use aimg_recording::Archive;
 use aimg_store::Store;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -36,6 +37,8 @@ pub struct Backend {
     pub store: Store,
     /// Who may log in.
     pub accounts: Accounts,
+    /// The recordings on this node's disk.
+    pub archive: Archive,
 }
 
 /// What requests are answered from.
@@ -46,6 +49,7 @@ pub(crate) struct Desk {
     pub(crate) bus: Bus,
     pub(crate) store: Store,
     pub(crate) accounts: Accounts,
+    pub(crate) archive: Archive,
     pub(crate) counters: Arc<Counters>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) sockets: Arc<Sockets>,
@@ -77,7 +81,7 @@ impl Server {
         let listener = TcpListener::from_std(listener)?;
         let (stop, stopped) = watch::channel(false);
         let counters = Arc::<Counters>::default();
-        let Backend { monitor, bus, store, accounts } = backend;
+        let Backend { monitor, bus, store, accounts, archive } = backend;
         let limits = Arc::new(Limits::new(&config));
         let counters_shown = Arc::clone(&counters);
         let desk = Desk {
@@ -86,6 +90,7 @@ impl Server {
             bus,
             store,
             accounts,
+            archive,
             counters: counters_shown,
             limits,
             sockets: Arc::default(),

@@ -50,6 +50,12 @@ pub enum Error {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// A recording's row names a file that is not below the recordings directory.
+    #[error("the path `{path}` of a recording does not lie in the recordings directory; restore its row from a backup")]
+    Outside {
+        /// The path.
+        path: String,
+    },
     /// Another gateway uses the spool directory.
     #[error(
         "the spool directory {} is in use by another running gateway: stop that one, or give this one a spool directory of its own",

@@ -7,6 +7,7 @@
 //!
 //! Functions here read and write files and may take as long as a disk does: call them where that is allowed.
 
+mod archive;
 mod atomic_file;
 mod certificate;
 mod error;
@@ -20,6 +21,7 @@ mod spool_lock;
 pub mod timeline;
 mod track;
 
+pub use archive::Archive;
 pub use certificate::{CERTIFICATE_VERSION, Certificate, FlowCertificate};
 pub use error::Error;
 pub use finish::{Finished, finish};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use aimg_accounts::{Accounts, Policy};
 use aimg_gateway::{Config, Gateway, Parts, Sockets, Stop};
 use aimg_media::Clock;
+use aimg_recording::Archive;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
@@ -62,8 +63,14 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
     };
     let accounts = Accounts::new(store.clone(), Policy::default())?;
     let gateway = Gateway::start(config, store.clone(), sockets, rand::random()).await?;
-    let backend =
-        aimg_api::Backend { monitor: gateway.monitor(), bus: gateway.bus(), store, accounts: accounts.clone() };
+    let archive = Archive::new(node.clone(), &settings.recordings_dir, &settings.spool_dir);
+    let backend = aimg_api::Backend {
+        monitor: gateway.monitor(),
+        bus: gateway.bus(),
+        store,
+        accounts: accounts.clone(),
+        archive,
+    };
     let start_http = |listener| aimg_api::Server::start(http_config(&settings), listener, backend);
     let http = listener.map(start_http).transpose()?;
     if !takeover {

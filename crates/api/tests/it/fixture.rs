@@ -10,6 +10,7 @@ use aimg_cluster::Bus;
 use aimg_core::{DataKey, Role, TenantId, TenantScope};
 use aimg_gateway::{Config, Gateway, Parts, Sockets, Stop};
 use aimg_media::Clock;
+use aimg_recording::Archive;
 use aimg_store::Store;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -32,7 +33,8 @@ pub(crate) struct Service {
     server: Server,
     stop: Option<oneshot::Sender<()>>,
     gateway: Option<JoinHandle<()>>,
-    _dir: TempDir,
+    /// Where its database, spools and recordings are.
+    pub(crate) dir: TempDir,
 }
 
 impl Service {
@@ -72,10 +74,12 @@ impl Service {
             ..aimg_api::Config::default()
         };
         let listener = aimg_api::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let backend = Backend { monitor, bus: bus.clone(), store: store.clone(), accounts: accounts.clone() };
+        let node = "test".parse().unwrap();
+        let archive = Archive::new(node, dir.path().join("recordings"), dir.path().join("spool"));
+        let backend = Backend { monitor, bus: bus.clone(), store: store.clone(), accounts: accounts.clone(), archive };
         let server = Server::start(change(config), listener, backend).unwrap();
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { store, accounts, bus, tenants, http, server, stop: Some(stop), gateway: Some(gateway), _dir: dir }
+        Self { store, accounts, bus, tenants, http, server, stop: Some(stop), gateway: Some(gateway), dir }
     }
 
     /// An address of the service, such as `/healthz`.
@@ -144,7 +148,6 @@ impl Account<'_> {
     }
 
     /// Posts JSON.
-    #[expect(dead_code, reason = "the first resource uses it")]
     pub(crate) async fn post(&self, path: &str, body: Value) -> (StatusCode, Value) {
         self.json(Method::POST, path, Some(body)).await
     }

@@ -79,9 +79,11 @@ impl Operation {
 }
 
 /// A body that the operation takes. Where it names things, they are those of `world`.
-fn body(operation: &str, _world: &World) -> Value {
+fn body(operation: &str, world: &World) -> Value {
     match operation {
         "POST /auth/password" => json!({ "old_password": "not this one", "new_password": "another fine one" }),
+        "POST /call-sessions/bulk" => json!({ "action": "delete", "ids": [world.holes["call-sessions/{id}"]] }),
+        "POST /call-sessions/export" => json!({ "format": "csv", "ids": [world.holes["call-sessions/{id}"]] }),
         other => panic!("{other} takes a body: write one down here"),
     }
 }

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod auth;
+mod calls;
 mod document;
 mod fixture;
 mod isolation;
+mod recordings;
 mod schemathesis;
 mod websocket;
 mod world;

@@ -107,7 +107,7 @@ pub(crate) fn roles_with(permission: Option<Permission>) -> impl Iterator<Item =
     Role::ALL.into_iter().filter(move |role| permission.is_none_or(|permission| role.may(permission)))
 }
 
-fn new_pbx(tenant: TenantId, name: &str) -> NewPbx {
+pub(crate) fn new_pbx(tenant: TenantId, name: &str) -> NewPbx {
     NewPbx {
         tenant: Some(tenant),
         name: name.to_owned(),
@@ -129,13 +129,13 @@ fn new_pbx(tenant: TenantId, name: &str) -> NewPbx {
     }
 }
 
-fn session(tenant: TenantId, pbx: aimg_core::PbxId, mark: &str) -> SessionRow {
+pub(crate) fn session(tenant: TenantId, pbx: aimg_core::PbxId, mark: &str) -> SessionRow {
     SessionRow {
         id: Uuid::now_v7().to_string().parse().unwrap(),
         tenant,
         pbx,
-        uniqueid: Uniqueid::new(&format!("{mark}.1")),
-        linkedid: Uniqueid::new(&format!("{mark}.1")),
+        uniqueid: Uniqueid::new(format!("{mark}.1")),
+        linkedid: Uniqueid::new(format!("{mark}.1")),
         state: CallState::Ended,
         call_direction: CallDirection::Inbound,
         caller_number: Some(mark.to_owned()),
@@ -150,7 +150,7 @@ fn session(tenant: TenantId, pbx: aimg_core::PbxId, mark: &str) -> SessionRow {
     }
 }
 
-fn recording(session: &SessionRow, mark: &str) -> RecordingRow {
+pub(crate) fn recording(session: &SessionRow, mark: &str) -> RecordingRow {
     RecordingRow {
         tenant: session.tenant,
         pbx: session.pbx,

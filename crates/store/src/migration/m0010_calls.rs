@@ -52,14 +52,13 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// Those of a tenant are there; these are for whoever sees all tenants, and for a tenant that has one PBX among many.
-const SESSION_INDEXES: [(&str, &[&str]); 6] = [
+/// Those of a tenant are there; these are for whoever sees all tenants.
+const SESSION_INDEXES: [(&str, &[&str]); 5] = [
     ("call_sessions_state_of_all", &["state"]),
     ("call_sessions_direction_of_all", &["call_direction"]),
     ("call_sessions_caller_of_all", &["caller_number"]),
     ("call_sessions_dialled_of_all", &["dialled_number"]),
     ("call_sessions_captured_of_all", &["captured"]),
-    ("call_sessions_by_tenants_pbx", &["tenant_id", "pbx_id"]),
 ];
 
 const RECORDING_INDEXES: [(&str, &[&str]); 6] = [
