@@ -40,11 +40,15 @@ impl Server {
         self.port
     }
 
+    /// The connection of the client that came last, to send it events.
+    pub(crate) fn stream(&self) -> Result<TcpStream> {
+        let listener = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        listener.context("nobody listens")
+    }
+
     /// Sends so many events to the client that came last.
     pub(crate) fn flood(&self, events: usize) -> Result<()> {
-        let listener = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut stream = listener.context("nobody listens")?;
-        Ok(stream.write_all(text(events).as_bytes())?)
+        Ok(self.stream()?.write_all(text(events).as_bytes())?)
     }
 }
 

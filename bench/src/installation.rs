@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use aimg_testbed::{Access, wait_until};
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
@@ -42,17 +44,31 @@ impl Installation {
         Ok(installation)
     }
 
+    /// Adds somebody who may do everything.
+    pub(crate) fn add_superuser(&self, name: &str, password: &str) -> Result<()> {
+        let mut add = self.command(&["createsuperuser", "--name", name]);
+        add.env("AIMG_SUPERUSER_PASSWORD", password);
+        self.text(add).map(drop)
+    }
+
     /// Starts the gateway and waits until it follows its PBX.
     pub(crate) fn serve(&self) -> Result<Gateway> {
+        self.serve_with(&[], &["AMI is up", "ARI is up"])
+    }
+
+    /// The same with these variables in its environment, until it has logged these words.
+    pub(crate) fn serve_with(&self, variables: &[(&str, &str)], words: &[&str]) -> Result<Gateway> {
         let log = self.path("serve.log");
         let mut command = self.command(&["serve", "--json"]);
+        command.envs(variables.iter().copied());
         let mut process = command.stdout(Stdio::piped()).stderr(File::create(&log)?).spawn()?;
         let mut ready = String::new();
         BufReader::new(process.stdout.take().context("no standard output")?).read_line(&mut ready)?;
-        let gateway = Gateway { process };
+        let ready: Ready = serde_json::from_str(&ready).with_context(|| ready.clone())?;
+        let gateway = Gateway { process, http: ready.http };
         let linked = wait_until(PATIENCE, || {
             let log = std::fs::read_to_string(&log).ok()?;
-            ["AMI is up", "ARI is up"].iter().all(|up| log.contains(up)).then_some(())
+            words.iter().all(|up| log.contains(up)).then_some(())
         });
         linked.with_context(|| format!("not linked: {}", std::fs::read_to_string(&log).unwrap_or_default()))?;
         Ok(gateway)
@@ -112,9 +128,45 @@ fn certificates(dir: &Path) -> usize {
 #[derive(Debug)]
 pub(crate) struct Gateway {
     process: Child,
+    http: Option<SocketAddr>,
+}
+
+/// What its first line of output says.
+#[derive(Deserialize)]
+struct Ready {
+    http: Option<SocketAddr>,
 }
 
 impl Gateway {
+    /// Where it serves HTTP.
+    pub(crate) const fn http(&self) -> Option<SocketAddr> {
+        self.http
+    }
+
+    /// What the process that does the work has for itself in memory.
+    pub(crate) fn worker_memory_bytes(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.worker()?))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
+        let kib: u64 = line.split_whitespace().next().context("no number")?.parse()?;
+        Ok(kib * 1_024)
+    }
+
+    /// The CPU time that it took so far, in seconds.
+    pub(crate) fn worker_cpu_s(&self) -> Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.worker()?))?;
+        let (_, fields) = stat.rsplit_once(") ").context("no name")?;
+        // Of proc(5)'s fields 14 and 15, utime and stime, in ticks of 10 ms.
+        let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+        Ok(ticks as f64 / 100.0)
+    }
+
+    fn worker(&self) -> Result<u32> {
+        // Any of the parent's threads may have started it.
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id()))?;
+        let children = tasks.flatten().filter_map(|t| std::fs::read_to_string(t.path().join("children")).ok());
+        Ok(children.collect::<String>().split_whitespace().next().context("there is no worker")?.parse()?)
+    }
+
     /// Stops it.
     pub(crate) fn terminate(mut self) -> Result<()> {
         kill(Pid::from_raw(i32::try_from(self.process.id())?), Signal::SIGTERM)?;

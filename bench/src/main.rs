@@ -10,6 +10,8 @@ mod attach;
 mod capture;
 mod capture_scale;
 mod chart;
+mod fanout;
+mod fanout_clients;
 mod generator;
 mod installation;
 mod memory;
@@ -66,6 +68,8 @@ enum Bench {
     Memory,
     /// How long 1,000 half-written recordings take to finish.
     Recover,
+    /// How soon 1,000 WebSocket clients hear of 1,000 events a second, and what an idle one takes.
+    Fanout,
     /// The receiving side of `capture`, in a process of its own.
     #[command(hide = true)]
     Receiver(receiver::Role),
@@ -74,7 +78,8 @@ enum Bench {
     AmiClient(ami_client::Role),
 }
 
-const ALL: [Bench; 6] = [Bench::Capture, Bench::CaptureScale, Bench::Attach, Bench::Ami, Bench::Memory, Bench::Recover];
+const ALL: [Bench; 7] =
+    [Bench::Capture, Bench::CaptureScale, Bench::Attach, Bench::Ami, Bench::Memory, Bench::Recover, Bench::Fanout];
 
 impl Bench {
     const fn name(self) -> &'static str {
@@ -85,6 +90,7 @@ impl Bench {
             Self::Ami => "ami",
             Self::Memory => "memory",
             Self::Recover => "recover",
+            Self::Fanout => "fanout",
             Self::Receiver(_) => "receiver",
             Self::AmiClient(_) => "ami-client",
         }
@@ -99,6 +105,7 @@ impl Bench {
             Self::Ami => ami::run().map(Some),
             Self::Memory => memory::run().map(Some),
             Self::Recover => recover::run().map(Some),
+            Self::Fanout => fanout::run().map(Some),
             Self::Receiver(role) => receiver::run(role).map(|()| None),
             Self::AmiClient(role) => ami_client::run(role).map(|()| None),
         }

@@ -14,13 +14,13 @@ use crate::wire::{Wire, sent_to};
 const TRY_AGAIN: i32 = 75;
 
 /// A program that writes, until it is told to end.
-struct Locker {
+pub(crate) struct Locker {
     runtime: Runtime,
     database: DatabaseConnection,
 }
 
 impl Locker {
-    fn holds(home: &Home) -> Self {
+    pub(crate) fn holds(home: &Home) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let url = format!("sqlite://{}", home.data("aimg.db").display());
         let database = runtime.block_on(async {
@@ -31,7 +31,7 @@ impl Locker {
         Self { runtime, database }
     }
 
-    fn lets_go(self) {
+    pub(crate) fn lets_go(self) {
         self.runtime.block_on(async { self.database.close().await.unwrap() });
     }
 }
