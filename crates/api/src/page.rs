@@ -19,8 +19,8 @@ pub(crate) const LIMIT_MAX: u64 = 500;
 pub(crate) struct Page<T> {
     /// What is in it.
     pub(crate) items: Vec<T>,
-    /// What to ask for the next page with; null where this is the last one.
-    pub(crate) next_cursor: Option<String>,
+    /// What the next page is asked for with, as `after`; null where this is the last one.
+    pub(crate) next: Option<String>,
 }
 
 /// In which order a list is.
@@ -48,8 +48,8 @@ impl<T> Page<T> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let next_cursor = rows.last().filter(|_| more).map(|last| place(last).cursor());
-        Self { items: rows.into_iter().map(Into::into).collect(), next_cursor }
+        let next = rows.last().filter(|_| more).map(|last| place(last).cursor());
+        Self { items: rows.into_iter().map(Into::into).collect(), next }
     }
 }
 
@@ -71,7 +71,7 @@ impl Place {
 
     /// The place that a cursor of ours names.
     pub(crate) fn of_cursor(cursor: Option<&str>) -> Result<Option<Self>, Problem> {
-        let refused = || Problem::invalid("cursor", "this is no `next_cursor` of this list");
+        let refused = || Problem::invalid("after", "this is no `next` of this list");
         cursor.map(|cursor| cursor.parse().map_err(|()| refused())).transpose()
     }
 }
@@ -98,9 +98,9 @@ mod tests {
         let place = |n: &i64| Place { at: Timestamp::from_micros(*n), session: ID.parse().unwrap(), part: 7 };
         let page: Page<i64> = Page::of(vec![5, 4, 3], 2, place);
         assert_eq!(page.items, [5, 4]);
-        assert_eq!(Place::of_cursor(page.next_cursor.as_deref()).unwrap(), Some(place(&4)));
-        assert_eq!(Page::<i64>::of(vec![5, 4], 2, place).next_cursor, None);
-        assert_eq!(Page::<i64>::of(vec![], 2, place).next_cursor, None);
+        assert_eq!(Place::of_cursor(page.next.as_deref()).unwrap(), Some(place(&4)));
+        assert_eq!(Page::<i64>::of(vec![5, 4], 2, place).next, None);
+        assert_eq!(Page::<i64>::of(vec![], 2, place).next, None);
         for bad in ["", "4", "x.y.z", "1.2.3", &format!("1.{ID}"), &format!("1.{ID}.1.1"), &format!("1.{ID}.-1")] {
             assert!(Place::of_cursor(Some(bad)).is_err(), "{bad}");
         }

@@ -136,8 +136,8 @@ struct ListQuery {
     created_before: Option<Time>,
     /// Which come first.
     order: Option<Order>,
-    /// The `next_cursor` of the page before.
-    cursor: Option<String>,
+    /// The `next` of the page before.
+    after: Option<String>,
     /// Rows of a page.
     #[param(minimum = 1, maximum = 500, default = 50)]
     limit: Option<u64>,
@@ -156,7 +156,7 @@ async fn list(
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Page<Recording>>, Problem> {
     let limit = limit(query.limit)?;
-    let after = Place::of_cursor(query.cursor.as_deref())?;
+    let after = Place::of_cursor(query.after.as_deref())?;
     let filter = RecordingFilter {
         tenant: query.tenant.map(TenantId::from_uuid),
         pbx: query.pbx.map(PbxId::from_uuid),

@@ -83,8 +83,8 @@ macro_rules! filters {
 filters! {
     /// Which calls a list shows.
     ListQuery {
-        /// The `next_cursor` of the page before.
-        cursor: Option<String>,
+        /// The `next` of the page before.
+        after: Option<String>,
         /// Rows of a page.
         #[param(minimum = 1, maximum = 500, default = 50)]
         limit: Option<u64>,
@@ -108,8 +108,8 @@ pub(super) struct LiveQuery {
     tenant: Option<Uuid>,
     /// On this PBX.
     pbx: Option<Uuid>,
-    /// The `next_cursor` of the page before.
-    cursor: Option<String>,
+    /// The `next` of the page before.
+    after: Option<String>,
     /// Rows of a page.
     #[param(minimum = 1, maximum = 500, default = 50)]
     pub(super) limit: Option<u64>,
@@ -118,7 +118,7 @@ pub(super) struct LiveQuery {
 impl ListQuery {
     /// What is asked for, but for the limit.
     pub(super) fn filter(&self) -> Result<SessionFilter, Problem> {
-        Ok(SessionFilter { after: after(self.cursor.as_deref())?, ..self.common()? })
+        Ok(SessionFilter { after: place(self.after.as_deref())?, ..self.common()? })
     }
 }
 
@@ -136,14 +136,14 @@ impl LiveQuery {
             active: true,
             tenant: self.tenant.map(TenantId::from_uuid),
             pbx: self.pbx.map(PbxId::from_uuid),
-            after: after(self.cursor.as_deref())?,
+            after: place(self.after.as_deref())?,
             ..SessionFilter::default()
         })
     }
 }
 
-fn after(cursor: Option<&str>) -> Result<Option<SessionPlace>, Problem> {
-    let place = Place::of_cursor(cursor)?;
+fn place(after: Option<&str>) -> Result<Option<SessionPlace>, Problem> {
+    let place = Place::of_cursor(after)?;
     Ok(place.map(|Place { at, session, part: _ }| SessionPlace { started_at: at, id: session }))
 }
 

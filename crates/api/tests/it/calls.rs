@@ -174,8 +174,8 @@ async fn each_filter_keeps_what_fits(service: &Service) {
         ("limit=0", "limit"),
         ("limit=501", "limit"),
         ("limit=x", "limit"),
-        ("cursor=x", "cursor"),
-        ("cursor=1.2.3", "cursor"),
+        ("after=x", "after"),
+        ("after=1.2.3", "after"),
         ("started_from=yesterday", "started_from"),
         ("tenant=acme", "tenant"),
         ("q=49", "q"),
@@ -201,10 +201,10 @@ async fn pages_go_on_where_they_ended_whatever_came_in_between(service: &Service
         let whole = ids(&viewer, &format!("order={order}")).await;
         let (mut paged, mut cursor, mut newcomer) = (Vec::new(), None::<String>, n);
         loop {
-            let next = cursor.as_ref().map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+            let next = cursor.as_ref().map(|cursor| format!("&after={cursor}")).unwrap_or_default();
             let (_, page) = viewer.get(&format!("{CALLS}?limit=2&order={order}{next}")).await;
             paged.extend(page["items"].as_array().unwrap().iter().map(|c| c["id"].as_str().unwrap().to_owned()));
-            cursor = page["next_cursor"].as_str().map(str::to_owned);
+            cursor = page["next"].as_str().map(str::to_owned);
             if cursor.is_none() {
                 break;
             }

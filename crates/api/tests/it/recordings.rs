@@ -175,8 +175,8 @@ async fn recordings_are_listed_shown_and_deleted() {
             let (status, page) = admin.get(&format!("{RECORDINGS}?limit=1&{query}{cursor}")).await;
             assert_eq!(status, StatusCode::OK, "{query}: {page}");
             found.extend(page["items"].as_array().unwrap().iter().map(|r| r["id"].as_str().unwrap().to_owned()));
-            match page["next_cursor"].as_str() {
-                Some(next) => cursor = format!("&cursor={next}"),
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&after={next}"),
                 None => break,
             }
         }
