@@ -25,6 +25,10 @@ pub struct Config {
     pub metrics_token: Option<SecretString>,
     /// Connections at once. Default 64.
     pub connections_max: usize,
+    /// Answers at once that last as long as a call does. They are not among `connections_max`. Default 256.
+    pub long_answers_max: usize,
+    /// How long a client may leave unread what is sent to it, until its connection is cut. Default 30 s.
+    pub unread_timeout: Duration,
     /// How long a request's head may take, and how long a connection may be idle. Default 10 s.
     pub head_timeout: Duration,
     /// How long an answer may take. Default 10 s.
@@ -91,6 +95,8 @@ impl Default for Config {
             account_requests_a_second: NonZeroU32::new(50).expect("not zero"),
             metrics_token: None,
             connections_max: 64,
+            long_answers_max: 256,
+            unread_timeout: Duration::from_secs(30),
             head_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(10),
             body_bytes_max: 64 << 10,

@@ -1,8 +1,8 @@
 //! Connections: how many at once, how slow they may be, and how they end.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::ConnectInfo;
@@ -10,8 +10,9 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::Config;
@@ -37,6 +38,27 @@ pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
+/// The place that a connection takes among the others. Each request has it in its extensions. Clones are the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat {
+    taken: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+    long_places: Arc<Semaphore>,
+}
+
+impl Seat {
+    /// For an answer that lasts: takes a place among the long ones and gives the common one back, to whoever waits for it.
+    /// False when there is none.
+    pub(crate) fn lengthen(&self) -> bool {
+        let Ok(place) = Arc::clone(&self.long_places).try_acquire_owned() else { return false };
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+        true
+    }
+
+    fn leave(&self) {
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
 /// Serves until told to stop; then no connection is taken any more, and requests under way have a while to end.
 pub(crate) async fn serve(
     listener: TcpListener,
@@ -46,6 +68,7 @@ pub(crate) async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let places = Arc::new(Semaphore::new(config.connections_max));
+    let long_places = Arc::new(Semaphore::new(config.long_answers_max));
     let told = stop.clone();
     let mut stopped = pin!(async { drop(stop.wait_for(|stop| *stop).await) });
     loop {
@@ -70,7 +93,11 @@ pub(crate) async fn serve(
         };
         count(&counters.accepted);
         count(&counters.open);
-        let service = TowerToHyperService::new(router.clone().layer(Extension(ConnectInfo(peer))));
+        // Whoever does not read holds its place, and what it wanted to hear, for so long at most.
+        let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(config.unread_timeout));
+        let seat = Seat { taken: Arc::new(Mutex::new(Some(place))), long_places: Arc::clone(&long_places) };
+        let layers = (Extension(ConnectInfo(peer)), Extension(seat.clone()));
+        let service = TowerToHyperService::new(router.clone().layer(layers));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(config.head_timeout)
@@ -91,12 +118,16 @@ pub(crate) async fn serve(
                 count(&counters.connection_failures);
             }
             counters.open.fetch_sub(1, Ordering::Relaxed);
-            drop(place);
+            seat.leave();
         });
     }
     // Every place is free when every connection is closed.
-    let all = u32::try_from(config.connections_max).unwrap_or(u32::MAX);
-    let _ = timeout(config.stop_timeout, places.acquire_many(all)).await;
+    let all = |max| u32::try_from(max).unwrap_or(u32::MAX);
+    let closed = async {
+        let _ = places.acquire_many(all(config.connections_max)).await;
+        let _ = long_places.acquire_many(all(config.long_answers_max)).await;
+    };
+    let _ = timeout(config.stop_timeout, closed).await;
 }
 
 #[cfg(test)]
@@ -138,12 +169,16 @@ mod tests {
                 "slow"
             };
             let router = Router::new().route("/", get(async || "ok")).route("/slow", get(slow));
+            Self { asked, go_on, ..Self::on(router, config).await }
+        }
+
+        async fn on(router: Router, config: Config) -> Self {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
             let address = listener.local_addr().unwrap();
             let (stop, stopped) = watch::channel(false);
             let counters = Arc::<Counters>::default();
             let task = tokio::spawn(serve(listener, router, config, Arc::clone(&counters), stopped));
-            Self { address, counters, stop, asked, go_on, task }
+            Self { address, counters, stop, asked: Arc::default(), go_on: Arc::default(), task }
         }
 
         async fn connect(&self) -> TcpStream {
@@ -192,6 +227,29 @@ mod tests {
         assert!(rest(second).await.ends_with("ok"));
         assert_eq!(accepted.load(Ordering::Relaxed), 2);
         reaches(open, 0).await;
+    }
+
+    #[tokio::test]
+    async fn a_long_answer_leaves_its_place_to_others_and_ends_when_nobody_reads_it() {
+        let endless = |Extension(seat): Extension<Seat>| async move {
+            let piece = axum::body::Bytes::from_static(&[0; 64 << 10]);
+            let pieces = futures_util::stream::repeat_with(move || Ok::<_, std::convert::Infallible>(piece.clone()));
+            if seat.lengthen() { Ok(axum::body::Body::from_stream(pieces)) } else { Err("full") }
+        };
+        let config = Config {
+            connections_max: 1,
+            long_answers_max: 1,
+            unread_timeout: Duration::from_millis(300),
+            ..Config::default()
+        };
+        let router = Router::new().route("/", get(async || "ok")).route("/endless", get(endless));
+        let service = Service::on(router, config).await;
+        let mut unread = service.asks("/endless").await;
+        unread.read_exact(&mut [0; 12]).await.unwrap();
+        assert!(rest(service.asks("/").await).await.ends_with("ok"), "the only place is free");
+        assert!(rest(service.asks("/endless").await).await.ends_with("full"));
+        reaches(&service.counters.open, 0).await;
+        drop(unread);
     }
 
     #[tokio::test]

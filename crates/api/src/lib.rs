@@ -33,6 +33,7 @@ mod guard;
 mod health;
 mod idempotency;
 mod limits;
+mod live_audio;
 mod metrics;
 mod page;
 mod problem;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use aimg_accounts::Accounts;
 use aimg_cluster::Bus;
-use aimg_gateway::Monitor;
+use aimg_gateway::{Ears, Monitor};
 use aimg_recording::Archive;
 use aimg_store::Store;
 use axum::Router;
@@ -31,6 +31,8 @@ use crate::{Config, Error, access, document, health, metrics, setup_page, websoc
 pub struct Backend {
     /// What the gateway does.
     pub monitor: Monitor,
+    /// What is said in calls, as it is said.
+    pub ears: Ears,
     /// What happens, as it happens.
     pub bus: Bus,
     /// What is stored.
@@ -46,6 +48,7 @@ pub struct Backend {
 pub(crate) struct Desk {
     pub(crate) config: Arc<Config>,
     pub(crate) monitor: Monitor,
+    pub(crate) ears: Ears,
     pub(crate) bus: Bus,
     pub(crate) store: Store,
     pub(crate) accounts: Accounts,
@@ -81,12 +84,13 @@ impl Server {
         let listener = TcpListener::from_std(listener)?;
         let (stop, stopped) = watch::channel(false);
         let counters = Arc::<Counters>::default();
-        let Backend { monitor, bus, store, accounts, archive } = backend;
+        let Backend { monitor, ears, bus, store, accounts, archive } = backend;
         let limits = Arc::new(Limits::new(&config));
         let counters_shown = Arc::clone(&counters);
         let desk = Desk {
             config: Arc::new(config.clone()),
             monitor,
+            ears,
             bus,
             store,
             accounts,

@@ -6,6 +6,7 @@
 //! named.
 
 pub(crate) mod asyncapi;
+pub(crate) mod audio;
 mod connection;
 pub(crate) mod limits;
 mod message;

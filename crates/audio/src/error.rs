@@ -1,8 +1,8 @@
-//! Why a WAV file cannot be written or read.
+//! Why a WAV file cannot be written or read, and audio not be resampled.
 
 use std::io;
 
-/// Why a WAV file cannot be written or read.
+/// Why a WAV file cannot be written or read, and audio not be resampled.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -38,6 +38,14 @@ pub enum Error {
         format_tag: u16,
         /// Bits of a sample.
         bits_per_sample: u16,
+    },
+    /// Rates between which there is no way in whole frames.
+    #[error("{from_hz} Hz cannot be resampled to {to_hz} Hz: both must be multiples of 50 above 0")]
+    Rates {
+        /// Samples a second of the input.
+        from_hz: u32,
+        /// Samples a second of the output.
+        to_hz: u32,
     },
     /// What was given to write is not a whole number of frames.
     #[error(

@@ -1,4 +1,4 @@
-//! Audio as numbers: G.711, linear PCM, levels, WAV files, and where one sound is found in another.
+//! Audio as numbers: G.711, linear PCM, levels, sample rates, WAV files, and where one sound is found in another.
 //!
 //! Pure: files and sockets are the caller's; the WAV reader and writer work on any `Read` or `Write + Seek`.
 
@@ -8,6 +8,7 @@ pub mod g711;
 pub mod level;
 pub mod linear;
 pub mod payload;
+pub mod resample;
 pub mod wav;
 
 pub use error::Error;

@@ -20,6 +20,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::backlog::Backlog;
 use crate::disk::Disks;
+use crate::ears::Ears;
 use crate::inbox::{Inbox, Routes, SessionClass};
 use crate::journal::Journal;
 use crate::monitor::Instruments;
@@ -43,6 +44,8 @@ pub(crate) struct Studio {
     pub(crate) media: Media,
     pub(crate) journal: Journal,
     pub(crate) instruments: Instruments,
+    /// Who listens is told of each part.
+    pub(crate) ears: Ears,
     pub(crate) routes: Routes,
     pub(crate) clock: Clock,
     pub(crate) spool_dir: PathBuf,
@@ -100,6 +103,7 @@ impl Captures {
     /// The session is over.
     pub(crate) fn over(&mut self, session: SessionId) {
         self.slots.remove(&session);
+        self.studio.ears.over(session);
     }
 
     /// Opens both flows; `Input::CaptureOpened` tells how that went.
@@ -141,6 +145,7 @@ impl Captures {
         self.slots.insert(manifest.session, slot);
         self.running.insert((manifest.session, manifest.part), sender);
         self.studio.routes.insert(manifest.session, self.inbox.clone(), class_of(&manifest));
+        self.studio.ears.opened(manifest.tenant, manifest.session, manifest.part, manifest.codec);
         tokio::spawn(carry_on(self.studio.clone(), manifest, self.inbox.clone(), orders));
     }
 
@@ -176,7 +181,10 @@ async fn run(studio: Studio, manifest: Manifest, inbox: Inbox, orders: mpsc::Rec
     let dir = manifest.part_dir(&studio.spool_dir);
     studio.routes.insert(session, inbox.clone(), class_of(&manifest));
     match open(&studio, &manifest, &dir).await {
-        Ok(addresses) => inbox.tell(Input::CaptureOpened { session, part, result: Ok(addresses) }).await,
+        Ok(addresses) => {
+            studio.ears.opened(manifest.tenant, session, part, manifest.codec);
+            inbox.tell(Input::CaptureOpened { session, part, result: Ok(addresses) }).await;
+        }
         Err(why) => {
             studio.routes.remove(session);
             return inbox.tell(Input::CaptureOpened { session, part, result: Err(why) }).await;
@@ -193,6 +201,7 @@ async fn carry_on(studio: Studio, mut manifest: Manifest, inbox: Inbox, mut orde
     attend(&studio, &mut manifest, &dir, &mut orders).await;
     run_dry(&studio, session, part).await;
     let ledgers = close(&studio, session, part).await;
+    studio.ears.closed(session, part);
     studio.journal.push(live_change(&manifest, ledgers));
     store_manifest(&manifest, &dir).await;
     let result = finish(&studio, &manifest, dir).await;

@@ -1,4 +1,4 @@
-//! Why a gateway does not run.
+//! Why a gateway does not run, and somebody cannot listen.
 
 /// Why a gateway does not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -55,4 +55,27 @@ pub enum Error {
         /// One sentence for each PBX.
         reasons: String,
     },
+}
+
+/// Why somebody cannot listen to a session.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// It is not being captured here, or it is another tenant's: which of them is not told.
+    #[error("session {session} is not being captured on this node: listen while the call lasts")]
+    NotCaptured {
+        /// The session.
+        session: aimg_core::SessionId,
+    },
+    /// Too many listen already.
+    #[error("all {max} listeners that a {of} may have are there: end one of them")]
+    Full {
+        /// What is full: `session`, `tenant` or `gateway`.
+        of: &'static str,
+        /// Its bound.
+        max: usize,
+    },
+    /// The media plane refused.
+    #[error(transparent)]
+    Media(#[from] aimg_media::Error),
 }

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::backlog::Backlog;
 use crate::capture::{Captures, Studio};
 use crate::disk::Disks;
+use crate::ears::Ears;
 use crate::herald::Herald;
 use crate::inbox::{INBOX_INPUTS, Inbox, Routes};
 use crate::journal::Journal;
@@ -99,6 +100,7 @@ impl Gateway {
         quotas.read(&store).await;
         let studio = Studio {
             clock: media.clock(),
+            ears: Ears::new(media.clone()),
             media,
             journal,
             instruments,
@@ -134,6 +136,11 @@ impl Gateway {
     /// Where what happens is told, as it happens.
     pub fn bus(&self) -> Bus {
         self.studio.instruments.herald.bus().clone()
+    }
+
+    /// Lets people and programs listen to calls, for as long as somebody does.
+    pub fn ears(&self) -> Ears {
+        self.studio.ears.clone()
     }
 
     /// Runs until `stop` is done. Ends by itself with an error, and as for [`Stop::Drain`], when no PBX can be used until a

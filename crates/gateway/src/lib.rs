@@ -16,6 +16,7 @@ mod capture;
 mod config;
 mod disk;
 pub mod doctor;
+mod ears;
 mod error;
 #[cfg(test)]
 mod fixture;
@@ -39,7 +40,11 @@ pub use alarm::{Alarm, AlarmState, HAPPENED_STAYS, Severity, Subject};
 pub use backlog::BacklogCounts;
 pub use config::{AriListen, Config, Parts};
 pub use disk::{DiskReport, DiskRoom};
-pub use error::Error;
+pub use ears::{
+    Ears, EarsCounts, Frame, Hearing, ListenSpec, Marks, NODE_LISTENERS_MAX, Rate, SESSION_LISTENERS_MAX, SampleFormat,
+    Side, TENANT_LISTENERS_MAX, endless_wav_header,
+};
+pub use error::{Error, ListenError};
 pub use gateway::{Gateway, Sockets, Stop};
 pub use journal::JournalCounts;
 pub use link::LinkState;

@@ -19,6 +19,7 @@ use crate::alarm::{Alarm, AlarmState, Alarms, Subject};
 use crate::backlog::{Backlog, BacklogCounts};
 use crate::capture::Studio;
 use crate::disk::{DiskReport, Disks};
+use crate::ears::{Ears, EarsCounts};
 use crate::herald::Herald;
 use crate::inbox::Routes;
 use crate::journal::{JournalCounts, JournalWatch};
@@ -65,6 +66,7 @@ struct Sources {
     disks: Disks,
     quotas: Quotas,
     backlog: Backlog,
+    ears: Ears,
     worker_deaths: u32,
     looked: Mutex<Vec<LookedShard>>,
 }
@@ -125,6 +127,8 @@ pub struct Observation {
     pub flows_left_behind: u64,
     /// Recordings that the disk did not take: they wait to be tried again.
     pub backlog: BacklogCounts,
+    /// Those who listen to calls.
+    pub ears: EarsCounts,
     /// The disks that the gateway writes to.
     pub disks: DiskReport,
     /// What happened where PBXs arrive that open ARI's event stream to us, if they may.
@@ -233,6 +237,7 @@ impl Monitor {
             disks: studio.disks.clone(),
             quotas: studio.quotas.quotas.clone(),
             backlog: studio.backlog.clone(),
+            ears: studio.ears.clone(),
             worker_deaths,
             looked: Mutex::new(vec![LookedShard::default(); studio.media.stats().shards.len()]),
             media: studio.media.clone(),
@@ -258,6 +263,7 @@ impl Monitor {
             recordings_failed: sources.instruments.tallies.recordings_failed(),
             flows_left_behind: sources.instruments.tallies.flows_left_behind(),
             backlog: sources.backlog.counts(),
+            ears: sources.ears.counts(),
             disks: sources.disks.report(),
             ari_listener: sources.ari_listener.as_ref().map(|listener| listener.counts()),
             alarms: sources.instruments.alarms.states(),

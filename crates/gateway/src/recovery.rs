@@ -261,6 +261,7 @@ mod tests {
         Studio {
             quotas: QuotaKeeper::new(&instruments, journal.clone(), media.clock()),
             clock: media.clock(),
+            ears: crate::ears::Ears::new(media.clone()),
             media,
             journal,
             instruments,

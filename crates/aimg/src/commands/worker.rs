@@ -66,6 +66,7 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
     let archive = Archive::new(node.clone(), &settings.recordings_dir, &settings.spool_dir);
     let backend = aimg_api::Backend {
         monitor: gateway.monitor(),
+        ears: gateway.ears(),
         bus: gateway.bus(),
         store,
         accounts: accounts.clone(),

@@ -31,6 +31,7 @@ mod hands;
 mod killed;
 mod killed_often;
 mod links_cut;
+mod listened;
 mod live_events;
 mod many_calls;
 mod metrics;

@@ -9,8 +9,8 @@ use aimg_ari::{BreakerState, ListenerCounts};
 use aimg_cluster::BusCounts;
 use aimg_core::{PbxId, TenantId};
 use aimg_gateway::{
-    Alarm, AlarmState, BacklogCounts, CallTally, DiskReport, DiskRoom, FlowClass, FlowTally, JournalCounts,
-    JournalObservation, LinkObservation, LinkState, Missing, Observation, OpenFlows, Subject,
+    Alarm, AlarmState, BacklogCounts, CallTally, DiskReport, DiskRoom, EarsCounts, FlowClass, FlowTally, JournalCounts,
+    JournalObservation, LinkObservation, LinkState, Missing, NODE_LISTENERS_MAX, Observation, OpenFlows, Subject,
 };
 use aimg_media::{EVENTS, KEEPER_REQUESTS, MAILBOX_MESSAGES, MediaStats, ShardStats};
 use aimg_rtp::{Ledger, PacketError};
@@ -45,6 +45,7 @@ pub(crate) fn collect(
         recordings_failed,
         flows_left_behind,
         backlog,
+        ears,
         disks,
         ari_listener,
         alarms,
@@ -70,6 +71,7 @@ pub(crate) fn collect(
     s.gauge(&f::RECORDING_BACKLOG, vec![], waiting as f64);
     s.gauge(&f::RECORDING_BACKLOG_MAX, vec![], waiting_max as f64);
     s.count(&f::RECORDING_BACKLOG_OVERFLOWED, vec![], overflowed);
+    listeners(s, ears);
     disk_report(s, disks);
     if let Some(ListenerCounts { accepted, refused, crowded_out, failed }) = *ari_listener {
         let counts = [("accepted", accepted), ("refused", refused), ("crowded_out", crowded_out), ("failed", failed)];
@@ -82,6 +84,16 @@ pub(crate) fn collect(
     alarm_states(s, &names, alarms);
     http_counts(s, http, connections_max);
     scrape
+}
+
+fn listeners(s: &mut Scrape, ears: &EarsCounts) {
+    let EarsCounts { listeners, frames, skipped, late, refused } = *ears;
+    s.gauge(&f::LISTENER_OPEN, vec![], listeners as f64);
+    s.gauge(&f::LISTENER_MAX, vec![], NODE_LISTENERS_MAX as f64);
+    s.count(&f::LISTENER_REFUSED, vec![], refused);
+    s.count(&f::LISTENER_FRAMES, vec![], frames);
+    s.count(&f::LISTENER_SKIPPED, vec![], skipped);
+    s.count(&f::LISTENER_LATE, vec![], late);
 }
 
 /// The names of PBXs that are followed.

@@ -112,6 +112,17 @@ families! {
     RECORDING_BACKLOG_MAX: Gauge "aimg_recording_backlog_max" [] "Recordings that may wait so.";
     RECORDING_BACKLOG_OVERFLOWED: Counter "aimg_recording_backlog_overflowed_total" []
         "Recordings beyond it; the next start finishes them from their spools.", "Make room, then restart the gateway.";
+    LISTENER_OPEN: Gauge "aimg_listener_open" [] "Those who listen to calls, over HTTP and WebSocket.";
+    LISTENER_MAX: Gauge "aimg_listener_max" [] "Those who may listen at once.";
+    LISTENER_REFUSED: Counter "aimg_listener_refused_total" []
+        "Those who were not let in because too many listened, to the session, to the tenant's or to all.";
+    LISTENER_FRAMES: Counter "aimg_listener_frames_total" [] "Frames of 20 ms that listeners took.";
+    LISTENER_SKIPPED: Counter "aimg_listener_skipped_packets_total" []
+        "Packets that listeners skipped because they read too slowly. Recordings have them.",
+        "Look at the network to the listeners, and whether they stopped reading.";
+    LISTENER_LATE: Counter "aimg_listener_late_packets_total" []
+        "Packets that came too late to be heard live. Recordings have them.",
+        "Growing: Asterisk or the network to it is overloaded.";
     RECORDING_FINISHED: Counter "aimg_recording_finished_total" ["tenant", "pbx", "pbx_name", "complete"]
         "Recordings finished; complete is true when nothing that Asterisk sent is missing.";
     RECORDING_INCOMPLETE: Counter "aimg_recording_incomplete_total" ["tenant", "pbx", "pbx_name", "reason"]

@@ -9,8 +9,8 @@ use aimg_ari::{BreakerState, ListenerCounts};
 use aimg_cluster::BusCounts;
 use aimg_core::{Codec, Direction};
 use aimg_gateway::{
-    Alarm, AlarmState, BUCKETS_MS, BacklogCounts, CallTally, DiskReport, DiskRoom, FlowClass, FlowTally, Histogram,
-    JournalCounts, JournalObservation, LinkObservation, LinkState, Missing, Observation, OpenFlows, Subject,
+    Alarm, AlarmState, BUCKETS_MS, BacklogCounts, CallTally, DiskReport, DiskRoom, EarsCounts, FlowClass, FlowTally,
+    Histogram, JournalCounts, JournalObservation, LinkObservation, LinkState, Missing, Observation, OpenFlows, Subject,
 };
 use aimg_media::{MediaStats, ShardStats};
 use aimg_rtp::{Ledger, PacketError};
@@ -145,6 +145,13 @@ impl Numbers {
             finishing: self.next(),
             recordings_failed: self.next(),
             flows_left_behind: self.next(),
+            ears: EarsCounts {
+                listeners: self.next(),
+                frames: self.next(),
+                skipped: self.next(),
+                late: self.next(),
+                refused: self.next(),
+            },
             backlog: BacklogCounts { waiting: self.next(), waiting_max: self.next(), overflowed: self.next() },
             disks: DiskReport {
                 spool: DiskRoom { dir: "/spool".into(), free_bytes: Some(self.next()), is_low: true },

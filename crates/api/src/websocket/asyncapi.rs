@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
+use super::audio::HEADER_BYTES;
 use super::limits::End;
 use super::message::{ClientMessage, ServerMessage};
 use super::topic::TopicKind;
@@ -33,7 +34,8 @@ pub fn asyncapi_json() -> String {
 fn document() -> Value {
     let schemas = serde_json::to_value(Schemas::openapi().components.unwrap_or_default()).unwrap_or_default();
     let schemas = schemas["schemas"].as_object().cloned().unwrap_or_default();
-    let (received, sent) = (messages(&schemas, "ClientMessage"), messages(&schemas, "ServerMessage"));
+    let (received, mut sent) = (messages(&schemas, "ClientMessage"), messages(&schemas, "ServerMessage"));
+    sent.insert("audio".to_owned(), audio_message());
     let refs = |of: &Map<String, Value>, at: &str| -> Vec<Value> {
         of.keys().map(|name| json!({ "$ref": format!("{at}/{name}") })).collect()
     };
@@ -53,7 +55,7 @@ fn document() -> Value {
         "channels": {
             "live": {
                 "address": "/api/v1/ws",
-                "description": "Text messages of JSON, told apart by `type`.",
+                "description": "Text messages of JSON, told apart by `type`; audio is binary.",
                 "messages": all.keys().map(of_channel).collect::<Map<_, _>>(),
                 "x-topics": topics,
                 "x-close-codes": ends,
@@ -64,6 +66,22 @@ fn document() -> Value {
             "tell": { "action": "send", "channel": { "$ref": "#/channels/live" }, "messages": to_client },
         },
         "components": { "messages": all, "schemas": schemas },
+    })
+}
+
+/// The one message that is no JSON.
+fn audio_message() -> Value {
+    let layout = format!(
+        "20 ms of a call behind a header of {HEADER_BYTES} bytes, numbers little-endian: version (u8, 1); flags (u8: 1 packets \
+         were lost and are silence, 2 nothing came and it is silence, 4 audio was skipped before it because the client is too \
+         slow); part of the session's capture (u16); sequence of the topic's messages from 0 (u32); position of the first \
+         sample in the recording of that part, in samples (u64); session (16 bytes)"
+    );
+    json!({
+        "name": "audio",
+        "summary": "What is said in a call, as it is said.",
+        "contentType": "application/octet-stream",
+        "payload": { "type": "string", "format": "binary", "description": layout },
     })
 }
 

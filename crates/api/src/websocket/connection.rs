@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use aimg_accounts::Principal;
 use aimg_cluster::{Published, Subscription};
-use aimg_core::TenantId;
+use aimg_core::{TenantId, TenantScope};
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::SinkExt;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
@@ -17,9 +17,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{interval_at, timeout};
 use tokio_tungstenite::tungstenite;
 
+use super::audio::{Audio, Said};
 use super::limits::{End, Place};
 use super::message::{
-    ClientMessage, Lagged, Refusal, Resume, Resumed, Resync, ServerMessage, Subscribe, Topics, Unsubscribe, Welcome,
+    AudioEnded, ClientMessage, Lagged, Refusal, Resume, Resumed, Resync, ServerMessage, Subscribe, Topics, Unsubscribe,
+    Welcome,
 };
 use super::topic::{Subscribed, Topic};
 use crate::clock::now;
@@ -142,6 +144,7 @@ struct Connection {
     /// When the account was last found to be good.
     confirmed_at: Instant,
     topics: Vec<Subscribed>,
+    audio: Audio,
     subscription: Subscription,
     /// It goes on where the client said, and not where its first topic finds it.
     is_resumed: bool,
@@ -161,6 +164,7 @@ impl Connection {
             account,
             confirmed_at: Instant::now(),
             topics: Vec::new(),
+            audio: Audio::default(),
             is_resumed: false,
             taken: Vec::new(),
             budget: RateLimiter::direct(
@@ -201,6 +205,7 @@ impl Connection {
                     checking = None;
                     self.checked(checked.ok())
                 }
+                said = self.audio.said.recv() => self.say(socket, said).await,
                 () = self.subscription.ready(), if !self.topics.is_empty() => self.deliver(socket).await,
             };
             if let Err(end) = done {
@@ -230,6 +235,24 @@ impl Connection {
             socket.flush().await.map_err(|_| End::Cut)
         };
         timeout(self.desk.config.websockets.send_timeout, send).await.unwrap_or(Err(End::Slow))
+    }
+
+    /// Hands on what is heard of a call.
+    async fn say(&mut self, socket: &mut WebSocket, said: Option<Said>) -> Result<(), End> {
+        match said {
+            Some(Said::Frame(bytes)) => {
+                count(&self.desk.sockets.sent);
+                let sent = timeout(self.desk.config.websockets.send_timeout, socket.send(Message::Binary(bytes))).await;
+                sent.map_or(Err(End::Slow), |sent| sent.map_err(|_| End::Cut))
+            }
+            Some(Said::Ended(session)) => {
+                self.topics.retain(|subscribed| subscribed.topic.audio_session() != Some(session));
+                self.audio.retain(|other| other != session);
+                let ended = AudioEnded { session: session.as_uuid() };
+                self.tell(socket, &[ServerMessage::AudioEnded(ended)]).await
+            }
+            None => Ok(()),
+        }
     }
 
     async fn lagged(&mut self, socket: &mut WebSocket, missed: u64) -> Result<(), End> {
@@ -288,7 +311,7 @@ impl Connection {
         count(&self.desk.sockets.received);
         let answer = match serde_json::from_str(&text) {
             Ok(ClientMessage::Authenticate(message)) => self.renewed(Credential::Shown(message.token)).await,
-            Ok(ClientMessage::Subscribe(message)) => self.subscribed(message),
+            Ok(ClientMessage::Subscribe(message)) => self.subscribed(message).await,
             Ok(ClientMessage::Unsubscribe(message)) => self.unsubscribed(message),
             Ok(ClientMessage::Resume(message)) => self.resumed(message),
             Err(error) => {
@@ -319,7 +342,7 @@ impl Connection {
         Ok(self.welcome())
     }
 
-    fn subscribed(&mut self, Subscribe { id, topics, tenant }: Subscribe) -> Answer {
+    async fn subscribed(&mut self, Subscribe { id, topics, tenant }: Subscribe) -> Answer {
         let id = checked_id(id)?;
         let refused = |problem| refusal(id.clone(), problem);
         let named = tenant.map(TenantId::from_uuid);
@@ -349,6 +372,19 @@ impl Connection {
             let why = format!("a connection has {topics_max} topics at most; unsubscribe from some");
             return Err(refused(Problem::invalid("topics", why)));
         }
+        let scope = named.map_or(self.account.principal.scope(), TenantScope::Tenant);
+        let mut feeds = Vec::new();
+        for Subscribed { topic, .. } in &added {
+            let Topic::Audio(session, spec) = topic else { continue };
+            let of_session = |other: &&Subscribed| other.topic.audio_session() == Some(*session);
+            if self.topics.iter().chain(&added).filter(of_session).count() > 1 {
+                let why = "a connection has one audio topic of a session; unsubscribe from the other one";
+                return Err(refused(Problem::invalid("topics", why)));
+            }
+            let feed = self.audio.listen(&self.desk.ears, scope, *session, *spec).await;
+            feeds.push(feed.map_err(|e| refused(Problem::from(e).at("topics")))?);
+        }
+        self.audio.keep(feeds);
         if self.topics.is_empty() && !self.is_resumed {
             self.subscription.skip_to_newest();
         }
@@ -359,6 +395,8 @@ impl Connection {
     fn unsubscribed(&mut self, Unsubscribe { id, topics }: Unsubscribe) -> Answer {
         let id = checked_id(id)?;
         self.topics.retain(|subscribed| !topics.contains(&subscribed.topic.to_string()));
+        let Self { audio, topics, .. } = self;
+        audio.retain(|session| topics.iter().any(|other| other.topic.audio_session() == Some(session)));
         self.is_resumed = false;
         Ok(ServerMessage::Unsubscribed(self.all_topics(id)))
     }

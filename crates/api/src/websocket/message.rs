@@ -42,7 +42,8 @@ pub(crate) struct Subscribe {
     /// Comes back with the answer.
     #[schema(max_length = 64)]
     pub(crate) id: Option<String>,
-    /// `calls`, `call:{session}`, `transcripts:{session}`, `transcripts:dialled:{number}`, `system` or `notifications`.
+    /// `calls`, `call:{session}`, `transcripts:{session}`, `transcripts:dialled:{number}`,
+    /// `audio:{session}:{side}:{rate}:{encoding}`, `system` or `notifications`.
     #[schema(min_items = 1, max_items = 64)]
     pub(crate) topics: Vec<String>,
     /// Of this tenant alone, for accounts of the installation; others have their own tenant and no other.
@@ -102,6 +103,8 @@ pub(crate) enum ServerMessage {
     Alarm(AlarmNotice),
     /// A quota is used up.
     Quota(QuotaNotice),
+    /// A call that was listened to is over.
+    AudioEnded(AudioEnded),
 }
 
 /// The client is known, and may subscribe.
@@ -176,6 +179,13 @@ pub(crate) struct Refusal {
     /// The field at fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) field: Option<String>,
+}
+
+/// A call that was listened to, or its capture, is over: the topic is none of the connection's any more.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AudioEnded {
+    /// The call session.
+    pub(crate) session: Uuid,
 }
 
 /// What all notices have.

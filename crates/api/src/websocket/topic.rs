@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use aimg_cluster::{News, Notice};
 use aimg_core::{CallEventKind, Permission, SessionId, TenantId};
+use aimg_gateway::{ListenSpec, Rate, SampleFormat, Side};
 
 /// Characters of a dialled number.
 const NUMBER_CHARS_MAX: usize = 64;
@@ -20,6 +21,8 @@ pub(crate) enum TopicKind {
     Transcripts,
     /// What is said in calls to one number.
     TranscriptsDialled,
+    /// What one call sounds like.
+    Audio,
     /// PBXs and alarms.
     System,
     /// What a person should be told of.
@@ -28,8 +31,15 @@ pub(crate) enum TopicKind {
 
 impl TopicKind {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Calls, Self::Call, Self::Transcripts, Self::TranscriptsDialled, Self::System, Self::Notifications];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Calls,
+        Self::Call,
+        Self::Transcripts,
+        Self::TranscriptsDialled,
+        Self::Audio,
+        Self::System,
+        Self::Notifications,
+    ];
 
     /// How it is written.
     pub(crate) const fn pattern(self) -> &'static str {
@@ -38,6 +48,7 @@ impl TopicKind {
             Self::Call => "call:{session}",
             Self::Transcripts => "transcripts:{session}",
             Self::TranscriptsDialled => "transcripts:dialled:{number}",
+            Self::Audio => "audio:{session}:{side}:{rate}:{encoding}",
             Self::System => "system",
             Self::Notifications => "notifications",
         }
@@ -48,6 +59,7 @@ impl TopicKind {
         match self {
             Self::Calls | Self::Call | Self::Notifications => Permission::CallsMonitor,
             Self::Transcripts | Self::TranscriptsDialled => Permission::RecordingsListen,
+            Self::Audio => Permission::CallsListen,
             Self::System => Permission::TenantsRead,
         }
     }
@@ -59,6 +71,11 @@ impl TopicKind {
             Self::Call => "The same of one call.",
             Self::Transcripts => "What is said in one call, as it is recognised: messages of type `transcript`.",
             Self::TranscriptsDialled => "The same of every call to one number.",
+            Self::Audio => {
+                "What one call sounds like while it lasts, as binary messages; `audio_ended` follows them. `side` is caller, \
+                 callee, both (left and right) or mixed, `rate` 8000 or 16000, `encoding` ulaw or pcm16 (little-endian). Of a \
+                 session a connection has one such topic."
+            }
             Self::System => "How PBXs are connected and which alarms are up: messages of type `link` and `alarm`.",
             Self::Notifications => {
                 "What a person should be told of: recordings that are ready or failed, captures that failed (type `call`), \
@@ -75,6 +92,7 @@ pub(crate) enum Topic {
     Call(SessionId),
     Transcripts(SessionId),
     TranscriptsDialled(String),
+    Audio(SessionId, ListenSpec),
     System,
     Notifications,
 }
@@ -86,8 +104,17 @@ impl Topic {
             Self::Call(_) => TopicKind::Call,
             Self::Transcripts(_) => TopicKind::Transcripts,
             Self::TranscriptsDialled(_) => TopicKind::TranscriptsDialled,
+            Self::Audio(..) => TopicKind::Audio,
             Self::System => TopicKind::System,
             Self::Notifications => TopicKind::Notifications,
+        }
+    }
+
+    /// The session that is listened to, where it is one.
+    pub(crate) const fn audio_session(&self) -> Option<SessionId> {
+        match self {
+            Self::Audio(session, _) => Some(*session),
+            _ => None,
         }
     }
 
@@ -144,6 +171,7 @@ impl FromStr for Topic {
                 _ => Err(unknown()),
             },
             Some(("call", id)) => session(id).map(Self::Call),
+            Some(("audio", rest)) => audio_of(rest).ok_or_else(unknown),
             Some(("transcripts", rest)) => match rest.strip_prefix("dialled:") {
                 Some(number) if !number.is_empty() && number.chars().count() <= NUMBER_CHARS_MAX => {
                     Ok(Self::TranscriptsDialled(number.to_owned()))
@@ -156,6 +184,32 @@ impl FromStr for Topic {
     }
 }
 
+/// The words of an audio topic.
+const SIDES: [(&str, Side); 4] =
+    [("caller", Side::Caller), ("callee", Side::Callee), ("both", Side::Both), ("mixed", Side::Mixed)];
+const RATES: [(&str, Rate); 2] = [("8000", Rate::Hz8000), ("16000", Rate::Hz16000)];
+const ENCODINGS: [(&str, SampleFormat); 2] = [("ulaw", SampleFormat::Ulaw), ("pcm16", SampleFormat::Pcm16)];
+
+/// What stands behind `audio:`.
+fn audio_of(text: &str) -> Option<Topic> {
+    let mut parts = text.split(':');
+    let session = parts.next()?.parse().ok()?;
+    let spec = ListenSpec {
+        side: meant(&SIDES, parts.next()?)?,
+        rate: meant(&RATES, parts.next()?)?,
+        samples: meant(&ENCODINGS, parts.next()?)?,
+    };
+    parts.next().is_none().then_some(Topic::Audio(session, spec))
+}
+
+fn meant<T: Copy>(words: &[(&str, T)], word: &str) -> Option<T> {
+    words.iter().find(|(known, _)| *known == word).map(|(_, value)| *value)
+}
+
+fn word_of<T: PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
+    words.iter().find(|(_, known)| *known == value).map_or("", |(word, _)| word)
+}
+
 impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -163,6 +217,10 @@ impl fmt::Display for Topic {
             Self::Call(session) => write!(f, "call:{session}"),
             Self::Transcripts(session) => write!(f, "transcripts:{session}"),
             Self::TranscriptsDialled(number) => write!(f, "transcripts:dialled:{number}"),
+            Self::Audio(session, spec) => {
+                let (side, encoding) = (word_of(&SIDES, spec.side), word_of(&ENCODINGS, spec.samples));
+                write!(f, "audio:{session}:{side}:{}:{encoding}", spec.rate.hz())
+            }
         }
     }
 }
@@ -182,8 +240,12 @@ mod tests {
         for text in ["calls", "system", "notifications", "transcripts:dialled:+49 89 1234:5"] {
             assert_eq!(text.parse::<Topic>().unwrap().to_string(), text);
         }
-        for text in [format!("call:{SESSION}"), format!("transcripts:{SESSION}")] {
+        let audio = ["caller:8000:ulaw", "both:16000:pcm16"].map(|form| format!("audio:{SESSION}:{form}"));
+        for text in [format!("call:{SESSION}"), format!("transcripts:{SESSION}")].into_iter().chain(audio) {
             assert_eq!(text.parse::<Topic>().unwrap().to_string(), text);
+        }
+        for form in ["", ":caller", ":caller:8000", ":caller:44100:ulaw", ":caller:8000:ulaw:", ":who:8000:ulaw"] {
+            assert!(format!("audio:{SESSION}{form}").parse::<Topic>().is_err(), "{form}");
         }
         let long = format!("transcripts:dialled:{}", "1".repeat(65));
         for text in ["", "call", "call:", "call:x", "transcripts", "transcripts:dialled:", "calls:x", "audio:", &long] {

@@ -60,7 +60,7 @@ impl Service {
     ) -> Self {
         let store = Store::open(place, DataKey::derive(b"key")).await.unwrap();
         let accounts = Accounts::new(store.clone(), Policy::default()).unwrap();
-        let (gateway, stop, monitor, bus) = run_gateway(dir.path(), &store).await;
+        let (gateway, stop, monitor, ears, bus) = run_gateway(dir.path(), &store).await;
         let mut tenants = Vec::new();
         for name in ["acme", "other"] {
             tenants.push(store.add_tenant(TenantScope::Operator, name, "all".into()).await.unwrap().id);
@@ -76,7 +76,8 @@ impl Service {
         let listener = aimg_api::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let node = "test".parse().unwrap();
         let archive = Archive::new(node, dir.path().join("recordings"), dir.path().join("spool"));
-        let backend = Backend { monitor, bus: bus.clone(), store: store.clone(), accounts: accounts.clone(), archive };
+        let backend =
+            Backend { monitor, ears, bus: bus.clone(), store: store.clone(), accounts: accounts.clone(), archive };
         let server = Server::start(change(config), listener, backend).unwrap();
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Self { store, accounts, bus, tenants, http, server, stop: Some(stop), gateway: Some(gateway), dir }
@@ -161,7 +162,10 @@ pub(crate) async fn read(answer: Response) -> (StatusCode, Value) {
 }
 
 /// A gateway on free ports, without PBXs.
-async fn run_gateway(dir: &Path, store: &Store) -> (JoinHandle<()>, oneshot::Sender<()>, aimg_gateway::Monitor, Bus) {
+async fn run_gateway(
+    dir: &Path,
+    store: &Store,
+) -> (JoinHandle<()>, oneshot::Sender<()>, aimg_gateway::Monitor, aimg_gateway::Ears, Bus) {
     let media = aimg_media::Config { port: 0, ..aimg_media::Config::default() };
     let sockets =
         Sockets { sockets: aimg_media::bind_ports(&media).unwrap(), clock: Clock::anchored(), takeover: false };
@@ -186,12 +190,12 @@ async fn run_gateway(dir: &Path, store: &Store) -> (JoinHandle<()>, oneshot::Sen
     }
     let gateway = Gateway::start(config, store.clone(), sockets, 1).await.unwrap();
     let monitor = gateway.monitor();
-    let bus = gateway.bus();
+    let (ears, bus) = (gateway.ears(), gateway.bus());
     let (stop, stopped) = oneshot::channel::<()>();
     let run = gateway.run(async move {
         // A test that drops its service without more wants the same.
         let _ = stopped.await;
         Stop::Drain
     });
-    (tokio::spawn(async move { run.await.map(drop).unwrap() }), stop, monitor, bus)
+    (tokio::spawn(async move { run.await.map(drop).unwrap() }), stop, monitor, ears, bus)
 }

@@ -163,7 +163,8 @@ fn news_of(pattern: &str) -> (String, News) {
     }
 }
 
-/// Every topic, with the name of the permission that it takes, from the document itself.
+/// Every topic that brings notices, with the name of the permission that it takes, from the document itself. Audio comes from
+/// the media plane and no notice.
 fn topics() -> Vec<(String, Permission)> {
     let document: Value = serde_json::from_str(&aimg_api::asyncapi_json()).unwrap();
     let topics = document["channels"]["live"]["x-topics"].as_array().unwrap();
@@ -171,7 +172,25 @@ fn topics() -> Vec<(String, Permission)> {
     let entry = |t: &Value| {
         (t["topic"].as_str().unwrap().to_owned(), t["permission"].as_str().unwrap().parse::<Permission>().unwrap())
     };
-    topics.iter().map(entry).collect()
+    topics.iter().map(entry).filter(|(pattern, _)| !pattern.starts_with("audio:")).collect()
+}
+
+#[tokio::test]
+async fn audio_is_for_who_may_listen_and_of_calls_that_are_captured() {
+    let service = Service::start().await;
+    let topic = format!("audio:{SESSION}:caller:8000:ulaw");
+    let others: Vec<_> = Permission::ALL.into_iter().filter(|p| *p != Permission::CallsListen).collect();
+    for (with, code, field) in
+        [(&others[..], "not_allowed", "topics.0"), (&[Permission::CallsListen][..], "wrong_state", "topics")]
+    {
+        let (key, _) = service.key(Some(0), Role::TenantAdmin, with).await;
+        let answer = service.socket(&key).await.asks(json!({ "type": "subscribe", "topics": [topic] })).await;
+        assert_eq!((&answer["code"], &answer["field"]), (&json!(code), &json!(field)), "{answer}");
+    }
+    let (key, _) = service.key(Some(0), Role::TenantAdmin, &[Permission::CallsListen]).await;
+    let two = json!({ "type": "subscribe", "topics": [topic, format!("audio:{SESSION}:both:8000:ulaw")] });
+    let answer = service.socket(&key).await.asks(two).await;
+    assert_eq!((&answer["code"], &answer["field"]), (&json!("invalid"), &json!("topics")), "{answer}");
 }
 
 #[tokio::test]

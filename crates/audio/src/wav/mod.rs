@@ -7,7 +7,7 @@ mod reader;
 mod writer;
 
 pub use reader::WavReader;
-pub use writer::WavWriter;
+pub use writer::{WavWriter, endless_header};
 
 /// How samples are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -59,6 +59,16 @@ impl<W: Write + Seek> WavWriter<W> {
     }
 }
 
+/// What stands before audio that has no end yet, for whoever plays it while it comes: its sizes say that they are unknown.
+pub fn endless_header(format: Format) -> Vec<u8> {
+    let mut h = Vec::with_capacity(64);
+    h.extend(b"RIFF");
+    h.extend(SIZE_ELSEWHERE.to_le_bytes());
+    h.extend(b"WAVE");
+    h.extend(audio_header(format, u64::MAX, u64::MAX));
+    h
+}
+
 /// Everything before the audio; its length depends on the format alone.
 fn header(format: Format, data_bytes: u64, riff_bytes_max: u64) -> Vec<u8> {
     let frames = data_bytes / u64::from(format.frame_bytes());
@@ -135,6 +145,17 @@ mod tests {
             assert_eq!(hound.spec().channels, format.channels());
             assert_eq!(hound.spec().sample_rate, format.sample_rate_hz());
             assert_eq!(hound.samples::<i16>().map(Result::unwrap).collect::<Vec<_>>(), samples);
+        }
+    }
+
+    #[test]
+    fn audio_behind_an_endless_header_is_read_to_where_it_stops() {
+        for format in [Format::mono(Encoding::Ulaw, 8_000), Format::stereo(Encoding::Pcm16, 16_000)] {
+            let mut stream = endless_header(format);
+            stream.extend([7; 400]);
+            let reader = WavReader::new(Cursor::new(stream)).unwrap();
+            assert_eq!(reader.format(), format);
+            assert_eq!(reader.into_bytes().unwrap(), [7; 400]);
         }
     }
 
