@@ -41,6 +41,7 @@ mod schema;
 mod server;
 mod setup_page;
 mod users;
+mod webhooks;
 mod websocket;
 
 pub use config::{Config, WebSocketConfig};
