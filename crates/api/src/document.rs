@@ -10,7 +10,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::caller::SESSION_COOKIE;
 use crate::problem::{Code, Problem};
 use crate::server::Desk;
-use crate::{auth, call_sessions, recordings};
+use crate::{auth, call_sessions, quotas, recordings, settings, transcripts};
 
 /// Below which every operation is.
 const BASE: &str = "/api/v1";
@@ -30,7 +30,13 @@ pub(crate) fn operations() -> (Router<Desk>, OpenApi) {
 
 /// One line a resource.
 fn resources() -> OpenApiRouter<Desk> {
-    OpenApiRouter::new().merge(auth::routes()).merge(call_sessions::routes()).merge(recordings::routes())
+    OpenApiRouter::new()
+        .merge(auth::routes())
+        .merge(call_sessions::routes())
+        .merge(quotas::routes())
+        .merge(recordings::routes())
+        .merge(settings::routes())
+        .merge(transcripts::routes())
 }
 
 /// The document and the page that shows it.

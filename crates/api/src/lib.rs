@@ -36,10 +36,14 @@ mod limits;
 mod metrics;
 mod page;
 mod problem;
+mod quotas;
 mod recordings;
 mod schema;
 mod server;
+mod settings;
 mod setup_page;
+mod subtitles;
+mod transcripts;
 mod users;
 mod websocket;
 

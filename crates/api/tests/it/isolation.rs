@@ -84,6 +84,8 @@ fn body(operation: &str, world: &World) -> Value {
         "POST /auth/password" => json!({ "old_password": "not this one", "new_password": "another fine one" }),
         "POST /call-sessions/bulk" => json!({ "action": "delete", "ids": [world.holes["call-sessions/{id}"]] }),
         "POST /call-sessions/export" => json!({ "format": "csv", "ids": [world.holes["call-sessions/{id}"]] }),
+        "PUT /settings/{key}" => json!({ "value": 30 }),
+        "PUT /tenants/{id}/quota" => json!({ "concurrent_sessions": 1 }),
         other => panic!("{other} takes a body: write one down here"),
     }
 }
