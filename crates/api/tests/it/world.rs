@@ -158,7 +158,7 @@ pub(crate) fn session(tenant: TenantId, pbx: aimg_core::PbxId, mark: &str) -> Se
     }
 }
 
-pub(crate) fn transcript(session: &SessionRow) -> TranscriptRow {
+fn transcript(session: &SessionRow) -> TranscriptRow {
     TranscriptRow {
         id: Uuid::now_v7().to_string().parse().unwrap(),
         tenant: session.tenant,
@@ -191,7 +191,7 @@ fn segment(transcript: &TranscriptRow, session: &SessionRow, mark: &str) -> Segm
     }
 }
 
-fn recording(session: &SessionRow, mark: &str) -> RecordingRow {
+pub(crate) fn recording(session: &SessionRow, mark: &str) -> RecordingRow {
     RecordingRow {
         tenant: session.tenant,
         pbx: session.pbx,
