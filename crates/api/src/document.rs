@@ -10,7 +10,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::caller::SESSION_COOKIE;
 use crate::problem::{Code, Problem};
 use crate::server::Desk;
-use crate::{auth, call_sessions, live_audio, recordings, webhooks};
+use crate::{auth, call_sessions, live_audio, quotas, recordings, settings, transcripts, webhooks};
 
 /// Below which every operation is.
 const BASE: &str = "/api/v1";
@@ -36,6 +36,9 @@ fn resources() -> OpenApiRouter<Desk> {
         .merge(recordings::routes())
         .merge(live_audio::routes())
         .merge(webhooks::routes())
+        .merge(quotas::routes())
+        .merge(settings::routes())
+        .merge(transcripts::routes())
 }
 
 /// The document and the page that shows it.

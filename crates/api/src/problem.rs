@@ -214,6 +214,7 @@ impl From<aimg_store::Error> for Problem {
             E::StillGoingOn { .. } => Code::WrongState,
             E::BadUserName(_) | E::BadName(_) => return Self::invalid("name", e),
             E::RoleAndTenant => return Self::invalid("role", e),
+            E::BadSetting(_) => return Self::invalid("value", e),
             E::OperatorOnly { .. } => Code::NotAllowed,
             E::Busy | E::Away { .. } => return Self::new(Code::DatabaseAway, e).retry_after(DATABASE_RETRY),
             _ => {

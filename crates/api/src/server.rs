@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::connections::{self, Counters, count};
-use crate::limits::Limits;
+use crate::limits::{self, Limits};
 use crate::problem::{Code, Problem, no_such_method, no_such_path};
 use crate::websocket::limits::Sockets;
 use crate::{Config, Error, access, document, health, metrics, setup_page, websocket};
@@ -109,6 +109,7 @@ impl Server {
             sockets: Arc::default(),
             stopped: stopped.clone(),
         };
+        tokio::spawn(limits::follow_quotas(Arc::clone(&desk.limits), desk.store.clone(), stopped.clone()));
         let task = tokio::spawn(connections::serve(listener, router(desk), config, counters, stopped));
         Ok(Self { address, stop, task })
     }

@@ -87,6 +87,8 @@ fn body(operation: &str, world: &World) -> Value {
         "POST /webhooks" => json!({ "url": "https://example.org/", "events": ["call.ended"] }),
         "PATCH /webhooks/{id}" => json!({ "description": "taken over" }),
         "POST /webhooks/{id}/replay" => json!({ "since": "2020-01-01T00:00:00Z", "delivered": true }),
+        "PUT /settings/{key}" => json!({ "value": 30 }),
+        "PUT /tenants/{id}/quota" => json!({ "concurrent_sessions": 1 }),
         other => panic!("{other} takes a body: write one down here"),
     }
 }

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use aimg_accounts::{KeyRequest, MadeKey, Principal};
 use aimg_core::{
-    AriLink, CallDirection, CallEvent, CallEventKind, CallState, Codec, LegRow, Permission, Role, SessionRow, TapMode,
-    TenantId, TenantScope, Timestamp, Tls, Uniqueid, WebhookEvent,
+    AriLink, CallDirection, CallEvent, CallEventKind, CallState, Codec, Direction, LegRow, Permission, Role,
+    SessionRow, TapMode, TenantId, TenantScope, Timestamp, Tls, Uniqueid, WebhookEvent,
 };
-use aimg_store::{Announcement, Change, DeliveryFilter, NewPbx, NewWebhook, RecordingRow};
+use aimg_store::{
+    Announcement, Change, DeliveryFilter, NewPbx, NewWebhook, RecordingRow, SegmentRow, TranscriptRow, TranscriptState,
+};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
@@ -58,7 +60,11 @@ impl World {
         };
         store.announce(operator, &told).await.unwrap();
         let delivery = store.deliveries(operator, webhook.id, DeliveryFilter::default()).await.unwrap().remove(0);
+        let transcript = transcript(&session);
+        let segment = segment(&transcript, &session, &mark);
         let holes = BTreeMap::from([
+            ("settings/{key}", "recordings.retention_days".to_owned()),
+            ("transcripts/{id}", transcript.id.to_string()),
             ("tenants/{id}", tenant.to_string()),
             ("pbxs/{id}", pbx.id.to_string()),
             ("users/{id}", user.id.to_string()),
@@ -73,6 +79,8 @@ impl World {
             Change::Leg(leg),
             Change::Event(event),
             Change::Recording(recording),
+            Change::Transcript(Box::new(transcript)),
+            Change::Segment(Box::new(segment)),
         ];
         store.apply(operator, &changes).await.unwrap();
         Self { tenant, mark, holes }
@@ -80,7 +88,9 @@ impl World {
 
     /// What no other tenant may ever read: the mark, and every id but those of accounts that both may name.
     pub(crate) fn private(&self) -> impl Iterator<Item = &str> {
-        [self.mark.as_str()].into_iter().chain(self.holes.values().map(String::as_str))
+        // Settings have the same keys for all.
+        let own = self.holes.iter().filter(|(hole, _)| **hole != "settings/{key}");
+        [self.mark.as_str()].into_iter().chain(own.map(|(_, value)| value.as_str()))
     }
 
     /// A path with its holes filled.
@@ -171,6 +181,39 @@ pub(crate) fn session(tenant: TenantId, pbx: aimg_core::PbxId, mark: &str) -> Se
         hangup_cause: Some(16),
         node: "test".parse().unwrap(),
         captured: true,
+    }
+}
+
+fn transcript(session: &SessionRow) -> TranscriptRow {
+    TranscriptRow {
+        id: Uuid::now_v7().to_string().parse().unwrap(),
+        tenant: session.tenant,
+        session: session.id,
+        part: 0,
+        provider: "riva".to_owned(),
+        model: None,
+        language: Some("de-DE".to_owned()),
+        state: TranscriptState::Done,
+        failure: None,
+        created_at: session.started_at,
+        finished_at: session.ended_at,
+    }
+}
+
+fn segment(transcript: &TranscriptRow, session: &SessionRow, mark: &str) -> SegmentRow {
+    SegmentRow {
+        tenant: session.tenant,
+        session: session.id,
+        transcript: transcript.id,
+        number: 0,
+        speaker: Direction::Caller,
+        at: session.started_at,
+        start_ms: 1_000,
+        end_ms: 2_000,
+        text: format!("Hallo {mark}"),
+        confidence: Some(0.5),
+        words: None,
+        is_final: true,
     }
 }
 
