@@ -102,7 +102,7 @@ async fn strangers_are_not_let_in_anywhere() {
     service.store.revoke_api_key(TenantScope::Operator, revoked.key.id, revoked.key.created_at).await.unwrap();
     let short =
         Accounts::new(service.store.clone(), Policy { access_life: Duration::ZERO, ..Policy::default() }).unwrap();
-    let disabled = service.account(Role::SuperAdmin, 0).await;
+    let disabled = service.account(Role::TenantAdmin, 0).await;
     let now = revoked.key.created_at;
     let expired = short.log_in(&disabled.name, PASSWORD.into(), now).await.unwrap();
     let user = service.accounts.authenticate(&disabled.token.as_str().into(), now).await.unwrap();
