@@ -10,7 +10,9 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::caller::SESSION_COOKIE;
 use crate::problem::{Code, Problem};
 use crate::server::Desk;
-use crate::{auth, call_sessions, recordings};
+use crate::{
+    api_keys, audit_log, auth, call_sessions, pbx_looks, pbx_rules, pbxs, recordings, system, tenants, users,
+};
 
 /// Below which every operation is.
 const BASE: &str = "/api/v1";
@@ -30,7 +32,18 @@ pub(crate) fn operations() -> (Router<Desk>, OpenApi) {
 
 /// One line a resource.
 fn resources() -> OpenApiRouter<Desk> {
-    OpenApiRouter::new().merge(auth::routes()).merge(call_sessions::routes()).merge(recordings::routes())
+    OpenApiRouter::new()
+        .merge(auth::routes())
+        .merge(tenants::routes())
+        .merge(pbxs::routes())
+        .merge(pbx_looks::routes())
+        .merge(pbx_rules::routes())
+        .merge(users::routes())
+        .merge(api_keys::routes())
+        .merge(audit_log::routes())
+        .merge(system::routes())
+        .merge(call_sessions::routes())
+        .merge(recordings::routes())
 }
 
 /// The document and the page that shows it.

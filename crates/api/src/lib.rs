@@ -20,6 +20,8 @@
 //! their walls (`store`); settings and exit codes (`aimg`).
 
 mod access;
+mod api_keys;
+mod audit_log;
 mod auth;
 mod body;
 mod call_sessions;
@@ -29,17 +31,23 @@ mod config;
 mod connections;
 mod document;
 mod error;
+mod examinations;
 mod guard;
 mod health;
 mod idempotency;
 mod limits;
 mod metrics;
 mod page;
+mod pbx_looks;
+mod pbx_rules;
+mod pbxs;
 mod problem;
 mod recordings;
 mod schema;
 mod server;
 mod setup_page;
+mod system;
+mod tenants;
 mod users;
 mod websocket;
 

@@ -81,6 +81,9 @@ name_schemas! {
     RoleSchema as "Role" = aimg_core::Role::ALL.iter().map(|r| r.name()).collect();
     PermissionSchema as "Permission" = aimg_core::Permission::ALL.iter().map(|p| p.name()).collect();
     CallDirectionSchema as "CallDirection" = [CallDirection::Inbound, CallDirection::Outbound].map(CallDirection::name).into();
+    TapModeSchema as "TapMode" = aimg_core::TapMode::ALL.iter().map(|m| m.name()).collect();
+    CodecSchema as "Codec" = aimg_core::Codec::ALL.iter().map(|c| c.asterisk_name()).collect();
+    AriLinkSchema as "AriLink" = aimg_core::AriLink::ALL.iter().map(|l| l.name()).collect();
     CallStateSchema as "CallState" = aimg_core::CallState::ALL.iter().map(|s| s.name()).collect();
 }
 

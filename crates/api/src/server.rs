@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use aimg_accounts::Accounts;
 use aimg_cluster::Bus;
-use aimg_gateway::Monitor;
+use aimg_gateway::{Monitor, doctor};
 use aimg_recording::Archive;
 use aimg_store::Store;
 use axum::Router;
@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::connections::{self, Counters, count};
+use crate::examinations::Examinations;
 use crate::limits::Limits;
 use crate::problem::{Code, Problem, no_such_method, no_such_path};
 use crate::websocket::limits::Sockets;
@@ -39,6 +40,8 @@ pub struct Backend {
     pub accounts: Accounts,
     /// The recordings on this node's disk.
     pub archive: Archive,
+    /// What the doctor looks with.
+    pub doctor: doctor::Config,
 }
 
 /// What requests are answered from.
@@ -50,6 +53,8 @@ pub(crate) struct Desk {
     pub(crate) store: Store,
     pub(crate) accounts: Accounts,
     pub(crate) archive: Archive,
+    pub(crate) doctor: Arc<doctor::Config>,
+    pub(crate) examinations: Examinations,
     pub(crate) counters: Arc<Counters>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) sockets: Arc<Sockets>,
@@ -81,7 +86,7 @@ impl Server {
         let listener = TcpListener::from_std(listener)?;
         let (stop, stopped) = watch::channel(false);
         let counters = Arc::<Counters>::default();
-        let Backend { monitor, bus, store, accounts, archive } = backend;
+        let Backend { monitor, bus, store, accounts, archive, doctor } = backend;
         let limits = Arc::new(Limits::new(&config));
         let counters_shown = Arc::clone(&counters);
         let desk = Desk {
@@ -91,6 +96,8 @@ impl Server {
             store,
             accounts,
             archive,
+            doctor: Arc::new(doctor),
+            examinations: Examinations::default(),
             counters: counters_shown,
             limits,
             sockets: Arc::default(),

@@ -62,6 +62,7 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
         drain_timeout: DRAIN_TIMEOUT,
     };
     let accounts = Accounts::new(store.clone(), Policy::default())?;
+    let doctor = (&config).into();
     let gateway = Gateway::start(config, store.clone(), sockets, rand::random()).await?;
     let archive = Archive::new(node.clone(), &settings.recordings_dir, &settings.spool_dir);
     let backend = aimg_api::Backend {
@@ -70,6 +71,7 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
         store,
         accounts: accounts.clone(),
         archive,
+        doctor,
     };
     let start_http = |listener| aimg_api::Server::start(http_config(&settings), listener, backend);
     let http = listener.map(start_http).transpose()?;

@@ -8,7 +8,7 @@ use aimg_accounts::{Accounts, Policy};
 use aimg_api::{Backend, Server};
 use aimg_cluster::Bus;
 use aimg_core::{DataKey, Role, TenantId, TenantScope};
-use aimg_gateway::{Config, Gateway, Parts, Sockets, Stop};
+use aimg_gateway::{Config, Gateway, Parts, Sockets, Stop, doctor};
 use aimg_media::Clock;
 use aimg_recording::Archive;
 use aimg_store::Store;
@@ -60,7 +60,7 @@ impl Service {
     ) -> Self {
         let store = Store::open(place, DataKey::derive(b"key")).await.unwrap();
         let accounts = Accounts::new(store.clone(), Policy::default()).unwrap();
-        let (gateway, stop, monitor, bus) = run_gateway(dir.path(), &store).await;
+        let (gateway, stop, monitor, bus, doctor) = run_gateway(dir.path(), &store).await;
         let mut tenants = Vec::new();
         for name in ["acme", "other"] {
             tenants.push(store.add_tenant(TenantScope::Operator, name, "all".into()).await.unwrap().id);
@@ -76,7 +76,9 @@ impl Service {
         let listener = aimg_api::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let node = "test".parse().unwrap();
         let archive = Archive::new(node, dir.path().join("recordings"), dir.path().join("spool"));
-        let backend = Backend { monitor, bus: bus.clone(), store: store.clone(), accounts: accounts.clone(), archive };
+        let (store_shown, accounts_shown) = (store.clone(), accounts.clone());
+        let backend =
+            Backend { monitor, bus: bus.clone(), store: store_shown, accounts: accounts_shown, archive, doctor };
         let server = Server::start(change(config), listener, backend).unwrap();
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Self { store, accounts, bus, tenants, http, server, stop: Some(stop), gateway: Some(gateway), dir }
@@ -153,6 +155,13 @@ impl Account<'_> {
     }
 }
 
+/// Fails unless an answer is a refusal with this status and code; gives the field that it names.
+#[track_caller]
+pub(crate) fn refused((status, problem): (StatusCode, Value), expected: u16, code: &str) -> String {
+    assert_eq!((status.as_u16(), problem["code"].as_str()), (expected, Some(code)), "{problem}");
+    problem["field"].as_str().unwrap_or_default().to_owned()
+}
+
 /// Status and JSON of an answer.
 pub(crate) async fn read(answer: Response) -> (StatusCode, Value) {
     let status = answer.status();
@@ -161,7 +170,10 @@ pub(crate) async fn read(answer: Response) -> (StatusCode, Value) {
 }
 
 /// A gateway on free ports, without PBXs.
-async fn run_gateway(dir: &Path, store: &Store) -> (JoinHandle<()>, oneshot::Sender<()>, aimg_gateway::Monitor, Bus) {
+async fn run_gateway(
+    dir: &Path,
+    store: &Store,
+) -> (JoinHandle<()>, oneshot::Sender<()>, aimg_gateway::Monitor, Bus, doctor::Config) {
     let media = aimg_media::Config { port: 0, ..aimg_media::Config::default() };
     let sockets =
         Sockets { sockets: aimg_media::bind_ports(&media).unwrap(), clock: Clock::anchored(), takeover: false };
@@ -184,6 +196,7 @@ async fn run_gateway(dir: &Path, store: &Store) -> (JoinHandle<()>, oneshot::Sen
     for part in ["spool", "recordings"] {
         std::fs::create_dir_all(dir.join(part)).unwrap();
     }
+    let doctor = (&config).into();
     let gateway = Gateway::start(config, store.clone(), sockets, 1).await.unwrap();
     let monitor = gateway.monitor();
     let bus = gateway.bus();
@@ -193,5 +206,5 @@ async fn run_gateway(dir: &Path, store: &Store) -> (JoinHandle<()>, oneshot::Sen
         let _ = stopped.await;
         Stop::Drain
     });
-    (tokio::spawn(async move { run.await.map(drop).unwrap() }), stop, monitor, bus)
+    (tokio::spawn(async move { run.await.map(drop).unwrap() }), stop, monitor, bus, doctor)
 }

@@ -84,6 +84,21 @@ fn body(operation: &str, world: &World) -> Value {
         "POST /auth/password" => json!({ "old_password": "not this one", "new_password": "another fine one" }),
         "POST /call-sessions/bulk" => json!({ "action": "delete", "ids": [world.holes["call-sessions/{id}"]] }),
         "POST /call-sessions/export" => json!({ "format": "csv", "ids": [world.holes["call-sessions/{id}"]] }),
+        "POST /tenants" => json!({ "name": "third" }),
+        "PATCH /tenants/{id}" => json!({ "capture_rule": "none" }),
+        "POST /pbxs" => json!({
+            "tenant": world.tenant, "name": "third", "host": "127.0.0.1", "ami_user": "aimg", "ami_secret": "secret",
+            "ari_user": "aimg", "ari_password": "secret",
+        }),
+        "PATCH /pbxs/{id}" => json!({ "enabled": false }),
+        "POST /pbxs/{id}/rules" => json!({ "tenant": world.tenant, "rule": "context:third" }),
+        "PATCH /pbxs/{id}/rules/{rule}" => json!({ "rule": "context:fourth" }),
+        "POST /pbxs/{id}/match" => json!({ "context": "third" }),
+        "POST /users" => json!({ "name": "third", "role": "viewer", "password": PASSWORD }),
+        "PATCH /users/{id}" => json!({ "enabled": false }),
+        "POST /users/{id}/change-role" => json!({ "role": "operator" }),
+        "POST /users/{id}/password" => json!({ "password": PASSWORD }),
+        "POST /api-keys" => json!({ "name": "third", "role": "viewer" }),
         other => panic!("{other} takes a body: write one down here"),
     }
 }
