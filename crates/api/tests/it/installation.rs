@@ -173,6 +173,7 @@ async fn figures_of_a_tenant_are_by_day(service: Service) {
     };
     let recording = RecordingRow {
         tenant,
+        pbx: session.pbx,
         session: session.id,
         part: 0,
         path: "a.wav".into(),
