@@ -17,7 +17,7 @@ use crate::body::{self, Created, Json, Path, Query};
 use crate::caller::Caller;
 use crate::clock::now;
 use crate::guard::needs;
-use crate::page::{self, Page, PageLimit};
+use crate::page::{self, Page};
 use crate::problem::Problem;
 use crate::schema::{PermissionSchema, RoleSchema, Time};
 use crate::server::Desk;
@@ -96,7 +96,7 @@ struct WantedApiKey {
 struct Which {
     /// Only keys of this tenant.
     tenant: Option<Uuid>,
-    /// Keys on a page, 1 to 1,000; 100 where it is absent.
+    /// Keys on a page, 1 to 500; 50 where it is absent.
     limit: Option<u64>,
     /// `next` of the page before.
     after: Option<String>,
@@ -113,14 +113,14 @@ async fn list(
     caller: Caller,
     Query(Which { tenant, limit, after }): Query<Which>,
 ) -> Result<Json<Page<ApiKey>>, Problem> {
-    let limit = PageLimit::new(limit)?;
+    let limit = page::limit(limit)?;
     let filter = ApiKeyFilter {
         tenant: tenant.map(TenantId::from_uuid),
         before: page::after(after.as_deref())?,
-        limit: Some(limit.rows()),
+        limit: Some(limit + 1),
     };
     let found = desk.store.api_keys(caller.scope(), filter).await?;
-    Ok(Json(limit.page(found, |key| key.id.to_string(), ApiKey::from)))
+    Ok(Json(Page::of(found, limit, |key| key.id.to_string())))
 }
 
 /// Make an API key

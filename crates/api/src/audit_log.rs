@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::body::{Json, Query};
 use crate::caller::Caller;
 use crate::guard::needs;
-use crate::page::{self, Page, PageLimit};
+use crate::page::{self, Page};
 use crate::problem::Problem;
 use crate::schema::Time;
 use crate::server::Desk;
@@ -61,7 +61,7 @@ struct Which {
     from: Option<Time>,
     /// Only what was done before this time.
     before: Option<Time>,
-    /// Entries on a page, 1 to 1,000; 100 where it is absent.
+    /// Entries on a page, 1 to 500; 50 where it is absent.
     limit: Option<u64>,
     /// `next` of the page before.
     after: Option<String>,
@@ -81,7 +81,7 @@ async fn list(
     caller: Caller,
     Query(which): Query<Which>,
 ) -> Result<Json<Page<AuditEntry>>, Problem> {
-    let limit = PageLimit::new(which.limit)?;
+    let limit = page::limit(which.limit)?;
     let filter = AuditFilter {
         tenant: which.tenant.map(TenantId::from_uuid),
         actor: which.actor,
@@ -90,11 +90,11 @@ async fn list(
         from: which.from.map(|Time(at)| at),
         before: which.before.map(|Time(at)| at),
         after: page::after(which.after.as_deref())?.map(|Place(place)| place),
-        limit: Some(limit.rows()),
+        limit: Some(limit + 1),
     };
     let found = desk.store.audit_log(caller.scope(), filter).await?;
     let place = |entry: &aimg_store::AuditEntry| format!("{}-{}", entry.at.as_micros(), entry.id);
-    Ok(Json(limit.page(found, place, AuditEntry::from)))
+    Ok(Json(Page::of(found, limit, place)))
 }
 
 impl std::str::FromStr for Place {

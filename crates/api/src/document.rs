@@ -10,9 +10,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::caller::SESSION_COOKIE;
 use crate::problem::{Code, Problem};
 use crate::server::Desk;
-use crate::{
-    api_keys, audit_log, auth, call_sessions, pbx_looks, pbx_rules, pbxs, recordings, system, tenants, users,
-};
+use crate::{api_keys, audit_log, auth, call_sessions, pbx_looks, pbx_rules, pbxs, recordings, system, tenants, users};
 
 /// Below which every operation is.
 const BASE: &str = "/api/v1";

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::body::{self, Created, IfMatch, Json, Path, Query, Versioned};
 use crate::caller::Caller;
 use crate::guard::needs;
-use crate::page::{Page, PageLimit};
+use crate::page::{self, Page};
 use crate::problem::Problem;
 use crate::schema::{AriLinkSchema, CodecSchema, TapModeSchema, Time};
 use crate::server::Desk;
@@ -213,7 +213,7 @@ struct ChangedPbx {
 struct Which {
     /// Only PBXs of this tenant.
     tenant: Option<Uuid>,
-    /// PBXs on a page, 1 to 1,000; 100 where it is absent.
+    /// PBXs on a page, 1 to 500; 50 where it is absent.
     limit: Option<u64>,
     /// `next` of the page before.
     after: Option<String>,
@@ -230,10 +230,10 @@ async fn list(
     caller: Caller,
     Query(Which { tenant, limit, after }): Query<Which>,
 ) -> Result<Json<Page<Pbx>>, Problem> {
-    let limit = PageLimit::new(limit)?;
-    let filter = PbxFilter { tenant: tenant.map(TenantId::from_uuid), after, limit: Some(limit.rows()) };
+    let limit = page::limit(limit)?;
+    let filter = PbxFilter { tenant: tenant.map(TenantId::from_uuid), after, limit: Some(limit + 1) };
     let found = desk.store.pbxs_by(caller.scope(), filter).await?;
-    Ok(Json(limit.page(found, |pbx| pbx.name.clone(), Pbx::from)))
+    Ok(Json(Page::of(found, limit, |pbx| pbx.name.clone())))
 }
 
 /// Add a PBX

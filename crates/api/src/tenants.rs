@@ -18,7 +18,7 @@ use crate::body::{self, Created, IfMatch, Json, Path, Query, Versioned};
 use crate::caller::Caller;
 use crate::clock::now;
 use crate::guard::needs;
-use crate::page::{Page, PageLimit};
+use crate::page::{self, Page};
 use crate::problem::Problem;
 use crate::schema::Time;
 use crate::server::Desk;
@@ -88,7 +88,7 @@ struct ChangedTenant {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Which {
-    /// Tenants on a page, 1 to 1,000; 100 where it is absent.
+    /// Tenants on a page, 1 to 500; 50 where it is absent.
     limit: Option<u64>,
     /// `next` of the page before.
     after: Option<String>,
@@ -157,9 +157,9 @@ async fn list(
     caller: Caller,
     Query(Which { limit, after }): Query<Which>,
 ) -> Result<Json<Page<Tenant>>, Problem> {
-    let limit = PageLimit::new(limit)?;
-    let found = desk.store.tenants_after(caller.scope(), after.as_deref(), limit.rows()).await?;
-    Ok(Json(limit.page(found, |tenant| tenant.name.clone(), Tenant::from)))
+    let limit = page::limit(limit)?;
+    let found = desk.store.tenants_after(caller.scope(), after.as_deref(), limit + 1).await?;
+    Ok(Json(Page::of(found, limit, |tenant| tenant.name.clone())))
 }
 
 /// Add a tenant

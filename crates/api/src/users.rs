@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::body::{Created, IfMatch, Json, Path, Query, Versioned};
 use crate::caller::Caller;
 use crate::guard::needs;
-use crate::page::{Page, PageLimit};
+use crate::page::{self, Page};
 use crate::problem::{Code, Problem};
 use crate::schema::{PermissionSchema, RoleSchema, Time};
 use crate::server::Desk;
@@ -116,7 +116,7 @@ struct Permissions {
 struct Which {
     /// Only users of this tenant.
     tenant: Option<Uuid>,
-    /// Users on a page, 1 to 1,000; 100 where it is absent.
+    /// Users on a page, 1 to 500; 50 where it is absent.
     limit: Option<u64>,
     /// `next` of the page before.
     after: Option<String>,
@@ -133,10 +133,10 @@ async fn list(
     caller: Caller,
     Query(Which { tenant, limit, after }): Query<Which>,
 ) -> Result<Json<Page<User>>, Problem> {
-    let limit = PageLimit::new(limit)?;
-    let filter = UserFilter { tenant: tenant.map(TenantId::from_uuid), after, limit: Some(limit.rows()) };
+    let limit = page::limit(limit)?;
+    let filter = UserFilter { tenant: tenant.map(TenantId::from_uuid), after, limit: Some(limit + 1) };
     let found = desk.store.users(caller.scope(), filter).await?;
-    Ok(Json(limit.page(found, |user| user.name.clone(), User::from)))
+    Ok(Json(Page::of(found, limit, |user| user.name.clone())))
 }
 
 /// Add a user
