@@ -104,6 +104,8 @@ fn of_store(error: &Store) -> u8 {
         | Store::RuleTaken { .. }
         | Store::NotShared { .. }
         | Store::TooManyRules(_)
+        | Store::InUse { .. }
+        | Store::LastSuperAdmin { .. }
         | Store::EmptyKey { .. } => USAGE,
         Store::Denied { .. }
         | Store::KeyFileOpen { .. }

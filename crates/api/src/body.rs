@@ -6,8 +6,11 @@ use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use crate::problem::{Code, Problem};
 
@@ -75,6 +78,26 @@ fn refused(path: &str, source: &impl ToString) -> Problem {
     Problem::invalid(field, words)
 }
 
+/// Refuses a text of another length than 1 to `chars_max`, or with control characters.
+pub(crate) fn check_text(field: &str, text: &str, chars_max: usize) -> Result<(), Problem> {
+    if text.is_empty() || text.chars().count() > chars_max {
+        return Err(Problem::invalid(field, format!("it has to have 1 to {chars_max} characters")));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Problem::invalid(field, "it must not hold line breaks or other control characters"));
+    }
+    Ok(())
+}
+
+/// For a field that can be set to nothing: an absent one is not the same as null.
+pub(crate) fn given<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Some)
+}
+
 /// Query parameters.
 #[derive(Clone, Debug)]
 pub(crate) struct Query<T>(pub(crate) T);
@@ -125,6 +148,15 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     }
 }
 
+impl IntoParams for IfMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let words = "The `ETag` of what was read: refused when somebody has changed it since";
+        let schema = ObjectBuilder::new().schema_type(Type::String);
+        let header = ParameterBuilder::new().name("If-Match").parameter_in(ParameterIn::Header);
+        vec![header.description(Some(words)).schema(Some(schema)).build()]
+    }
+}
+
 /// A row with the version by which changes to it are told apart: its `ETag`.
 #[derive(Clone, Debug)]
 pub(crate) struct Versioned<T>(pub(crate) i32, pub(crate) T);
@@ -148,7 +180,6 @@ impl<T: IntoResponse> IntoResponse for Created<T> {
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
-    use serde::Deserialize;
 
     use super::*;
 
@@ -185,6 +216,14 @@ mod tests {
             assert_eq!((problem["code"].as_str(), problem["field"].as_str()), (Some(code), field), "{body}: {problem}");
         }
         assert_eq!(refusal("{}", "text/plain").await["code"], "unsupported_media_type");
+    }
+
+    #[test]
+    fn texts_are_bounded_and_of_one_line() {
+        assert!(check_text("name", &"ä".repeat(5), 5).is_ok());
+        for text in ["", "toolong", "a\r\nb", "a\0"] {
+            assert!(check_text("name", text, 5).is_err(), "{text:?}");
+        }
     }
 
     #[tokio::test]

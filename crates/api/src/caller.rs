@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use aimg_accounts::Principal;
-use aimg_core::{Permission, TenantScope};
+use aimg_core::{Permission, Role, TenantId, TenantScope};
 use aimg_store::NewAuditEntry;
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
@@ -57,6 +57,29 @@ impl Caller {
             outcome: "done".to_owned(),
             detail: serde_json::Value::Null,
         }
+    }
+}
+
+impl Caller {
+    /// An audit entry of what it did to `target` in the rows of `tenant`, or of the installation.
+    pub(crate) fn did_in(
+        &self,
+        tenant: Option<TenantId>,
+        action: &str,
+        target: impl ToString,
+        detail: serde_json::Value,
+    ) -> NewAuditEntry {
+        NewAuditEntry { tenant, detail, ..self.did(action, target) }
+    }
+
+    /// Fails unless it may do all that a role may: nobody lifts anybody above themselves.
+    pub(crate) fn require_all_of(&self, role: Role) -> Result<(), Problem> {
+        let above = Permission::ALL.into_iter().any(|p| role.may(p) && !self.principal.may(p));
+        if !above {
+            return Ok(());
+        }
+        let why = format!("a {role} may do more than this account may, which can neither make nor change one");
+        Err(Problem::new(Code::NotAllowed, why))
     }
 }
 

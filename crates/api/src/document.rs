@@ -10,7 +10,10 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::caller::SESSION_COOKIE;
 use crate::problem::{Code, Problem};
 use crate::server::Desk;
-use crate::{auth, call_sessions, live_audio, quotas, recordings, settings, transcripts, webhooks};
+use crate::{
+    api_keys, audit_log, auth, call_sessions, live_audio, pbx_looks, pbx_rules, pbxs, quotas, recordings, settings, system,
+    tenants, transcripts, users, webhooks,
+};
 
 /// Below which every operation is.
 const BASE: &str = "/api/v1";
@@ -32,12 +35,20 @@ pub(crate) fn operations() -> (Router<Desk>, OpenApi) {
 fn resources() -> OpenApiRouter<Desk> {
     OpenApiRouter::new()
         .merge(auth::routes())
-        .merge(call_sessions::routes())
-        .merge(recordings::routes())
-        .merge(live_audio::routes())
-        .merge(webhooks::routes())
+        .merge(tenants::routes())
         .merge(quotas::routes())
         .merge(settings::routes())
+        .merge(pbxs::routes())
+        .merge(pbx_looks::routes())
+        .merge(pbx_rules::routes())
+        .merge(users::routes())
+        .merge(api_keys::routes())
+        .merge(audit_log::routes())
+        .merge(webhooks::routes())
+        .merge(system::routes())
+        .merge(call_sessions::routes())
+        .merge(live_audio::routes())
+        .merge(recordings::routes())
         .merge(transcripts::routes())
 }
 

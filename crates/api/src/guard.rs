@@ -16,7 +16,7 @@ use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::SecurityRequirement;
-use utoipa::openapi::{ContentBuilder, ObjectBuilder, Ref, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, ObjectBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa_axum::router::{UtoipaMethodRouter, UtoipaMethodRouterExt};
 
 use crate::caller::{self, Caller};
@@ -79,7 +79,7 @@ fn takes_idempotency_key(post: &mut Operation) {
         .build();
     post.parameters.get_or_insert_default().push(key.into());
     for (status, words) in [
-        ("400", "The body is no JSON, or a header is malformed"),
+        ("400", "A header is malformed, or the body is no JSON"),
         ("409", "It stands against something that is there, or the same request is under way"),
         ("422", "A value is not allowed, or the idempotency key belongs to another request"),
     ] {
@@ -118,6 +118,18 @@ fn describe(door: Door, operation: &mut Operation) {
             ("415", "The body is not `application/json`"),
             ("422", "A value is not allowed; `field` names it"),
         ]);
+    }
+    for parameter in operation.parameters.iter().flatten() {
+        let RefOr::T(parameter) = parameter else { continue };
+        match (&parameter.parameter_in, parameter.name.as_str()) {
+            (ParameterIn::Path, _) => refusals.push(("404", "There is nothing of this id for this account")),
+            (ParameterIn::Query, _) => refusals.push(("422", "A value is not allowed; `field` names it")),
+            (ParameterIn::Header, "If-Match") => refusals.extend([
+                ("400", "`If-Match` is no `ETag` of ours"),
+                ("412", "Somebody else changed it since `If-Match`"),
+            ]),
+            _ => {}
+        }
     }
     for (status, words) in refusals {
         refuses(operation, status, words);

@@ -20,6 +20,8 @@
 //! their walls (`store`); settings and exit codes (`aimg`).
 
 mod access;
+mod api_keys;
+mod audit_log;
 mod auth;
 mod body;
 mod call_sessions;
@@ -29,6 +31,7 @@ mod config;
 mod connections;
 mod document;
 mod error;
+mod examinations;
 mod guard;
 mod health;
 mod idempotency;
@@ -36,6 +39,9 @@ mod limits;
 mod live_audio;
 mod metrics;
 mod page;
+mod pbx_looks;
+mod pbx_rules;
+mod pbxs;
 mod problem;
 mod quotas;
 mod recordings;
@@ -44,6 +50,8 @@ mod server;
 mod settings;
 mod setup_page;
 mod subtitles;
+mod system;
+mod tenants;
 mod transcripts;
 mod users;
 mod webhooks;

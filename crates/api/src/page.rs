@@ -1,6 +1,7 @@
 //! Lists that come in pages. A page ends with a cursor, the place of its last row: the next page begins behind that row,
 //! whatever came or went in between.
 
+use std::fmt;
 use std::str::FromStr;
 
 use aimg_core::{SessionId, Timestamp};
@@ -42,13 +43,19 @@ pub(crate) fn limit(asked: Option<u64>) -> Result<u64, Problem> {
     }
 }
 
+/// The place in a list that the parameter `after` names.
+pub(crate) fn after<T: FromStr>(cursor: Option<&str>) -> Result<Option<T>, Problem> {
+    let refused = |_| Problem::invalid("after", "this is no `next` of this list");
+    cursor.map(|cursor| cursor.parse().map_err(refused)).transpose()
+}
+
 impl<T> Page<T> {
     /// The page of so many of these rows. There is one more where another page follows.
-    pub(crate) fn of<R: Into<T>>(mut rows: Vec<R>, limit: u64, place: impl Fn(&R) -> Place) -> Self {
+    pub(crate) fn of<R: Into<T>, P: ToString>(mut rows: Vec<R>, limit: u64, place: impl Fn(&R) -> P) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let next = rows.last().filter(|_| more).map(|last| place(last).cursor());
+        let next = rows.last().filter(|_| more).map(|last| place(last).to_string());
         Self { items: rows.into_iter().map(Into::into).collect(), next }
     }
 }
@@ -65,14 +72,15 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    fn cursor(self) -> String {
-        format!("{}.{}.{}", self.at.as_micros(), self.session, self.part)
-    }
-
     /// The place that a cursor of ours names.
     pub(crate) fn of_cursor(cursor: Option<&str>) -> Result<Option<Self>, Problem> {
-        let refused = || Problem::invalid("after", "this is no `next` of this list");
-        cursor.map(|cursor| cursor.parse().map_err(|()| refused())).transpose()
+        after(cursor)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.at.as_micros(), self.session, self.part)
     }
 }
 

@@ -209,7 +209,9 @@ impl From<aimg_store::Error> for Problem {
         use aimg_store::Error as E;
         let code = match &e {
             E::NotFound { .. } => Code::NotFound,
-            E::Conflict { .. } | E::TooMany { .. } => Code::Conflict,
+            E::Conflict { .. } | E::TooMany { .. } | E::InUse { .. } | E::LastSuperAdmin { .. } => Code::Conflict,
+            E::RuleTaken { .. } | E::TooManyRules(_) => Code::Conflict,
+            E::NotShared { .. } => Code::WrongState,
             E::Stale { .. } => Code::Stale,
             E::StillGoingOn { .. } => Code::WrongState,
             E::BadUserName(_) | E::BadName(_) => return Self::invalid("name", e),

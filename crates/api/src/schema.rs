@@ -83,6 +83,9 @@ name_schemas! {
     CallDirectionSchema as "CallDirection" = [CallDirection::Inbound, CallDirection::Outbound].map(CallDirection::name).into();
     WebhookEventSchema as "WebhookEvent" = aimg_core::WebhookEvent::ALL.iter().map(|e| e.name()).collect();
     DeliveryStateSchema as "DeliveryState" = aimg_store::DeliveryState::ALL.iter().map(|s| s.name()).collect();
+    TapModeSchema as "TapMode" = aimg_core::TapMode::ALL.iter().map(|m| m.name()).collect();
+    CodecSchema as "Codec" = aimg_core::Codec::ALL.iter().map(|c| c.asterisk_name()).collect();
+    AriLinkSchema as "AriLink" = aimg_core::AriLink::ALL.iter().map(|l| l.name()).collect();
     CallStateSchema as "CallState" = aimg_core::CallState::ALL.iter().map(|s| s.name()).collect();
 }
 

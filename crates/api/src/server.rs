@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use aimg_accounts::Accounts;
 use aimg_cluster::Bus;
-use aimg_gateway::{Ears, Monitor};
+use aimg_gateway::{Ears, Monitor, doctor};
 use aimg_recording::Archive;
 use aimg_store::Store;
 use aimg_webhooks::Courier;
@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::connections::{self, Counters, count};
+use crate::examinations::Examinations;
 use crate::limits::{self, Limits};
 use crate::problem::{Code, Problem, no_such_method, no_such_path};
 use crate::websocket::limits::Sockets;
@@ -46,6 +47,8 @@ pub struct Backend {
     pub courier: Courier,
     /// How webhooks are told what happens.
     pub deliveries: aimg_webhooks::Watch,
+    /// What the doctor looks with.
+    pub doctor: doctor::Config,
 }
 
 /// What requests are answered from.
@@ -60,6 +63,8 @@ pub(crate) struct Desk {
     pub(crate) archive: Archive,
     pub(crate) courier: Courier,
     pub(crate) deliveries: aimg_webhooks::Watch,
+    pub(crate) doctor: Arc<doctor::Config>,
+    pub(crate) examinations: Examinations,
     pub(crate) counters: Arc<Counters>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) sockets: Arc<Sockets>,
@@ -91,7 +96,7 @@ impl Server {
         let listener = TcpListener::from_std(listener)?;
         let (stop, stopped) = watch::channel(false);
         let counters = Arc::<Counters>::default();
-        let Backend { monitor, ears, bus, store, accounts, archive, courier, deliveries } = backend;
+        let Backend { monitor, ears, bus, store, accounts, archive, courier, deliveries, doctor } = backend;
         let limits = Arc::new(Limits::new(&config));
         let counters_shown = Arc::clone(&counters);
         let desk = Desk {
@@ -104,6 +109,8 @@ impl Server {
             archive,
             courier,
             deliveries,
+            doctor: Arc::new(doctor),
+            examinations: Examinations::default(),
             counters: counters_shown,
             limits,
             sockets: Arc::default(),

@@ -48,6 +48,20 @@ pub struct Config {
     pub taps_max: usize,
 }
 
+impl From<&crate::Config> for Config {
+    fn from(config: &crate::Config) -> Self {
+        Self {
+            node: config.node.clone(),
+            spool_dir: config.spool_dir.clone(),
+            recordings_dir: config.recordings_dir.clone(),
+            disk_reserve_bytes: config.disk_reserve_bytes,
+            media: config.media.clone(),
+            ari_listen: config.ari_listen.clone(),
+            taps_max: config.taps_max,
+        }
+    }
+}
+
 /// Ends a look early; its traces are removed all the same.
 #[derive(Clone, Debug)]
 pub struct Stop(watch::Receiver<bool>);

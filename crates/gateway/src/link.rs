@@ -57,7 +57,7 @@ impl LinkState {
     pub const NAMES: [&str; 6] = ["connecting", "up", "down", "refused", "lacking", "replaced"];
 
     /// Why calls cannot be captured over it, if they cannot: one sentence.
-    pub(crate) fn why_not(&self) -> Option<String> {
+    pub fn why_not(&self) -> Option<String> {
         match self {
             Self::Up => None,
             Self::Connecting => Some("it has not been up yet".to_owned()),

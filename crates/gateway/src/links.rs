@@ -212,14 +212,14 @@ mod tests {
         assert_eq!(names(&mut links, &store, None).await, ["office"]);
         assert_eq!(names(&mut links, &store, None).await, [""; 0], "it has its link");
         let secret = PbxChange { ami_secret: Some("other".into()), ..PbxChange::default() };
-        store.change_pbx(OPERATOR, row.pbx, secret).await.unwrap();
+        store.change_pbx(OPERATOR, row.pbx, None, secret).await.unwrap();
         assert_eq!(names(&mut links, &store, None).await, [""; 0], "its link ends first");
         assert!(links.running.is_empty());
         let unusable = links.follow(&store, None).await.unwrap();
         links.add(&unusable[0].pbx, Err(Error::NoAriListener { pbx: "office".into() }));
         assert_eq!(names(&mut links, &store, None).await, [""; 0], "there cannot be one");
         let enabled = PbxChange { enabled: Some(true), ..PbxChange::default() };
-        store.change_pbx(OPERATOR, row.pbx, enabled).await.unwrap();
+        store.change_pbx(OPERATOR, row.pbx, None, enabled).await.unwrap();
         assert_eq!(names(&mut links, &store, None).await, ["office"], "it may be right after the change");
     }
 }

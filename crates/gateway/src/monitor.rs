@@ -249,13 +249,13 @@ impl Monitor {
         let sources = &*self.0;
         let [unclaimed_news, unclaimed_orders] = sources.instruments.tallies.unclaimed();
         Observation {
-            uptime: sources.started.elapsed(),
+            uptime: self.uptime(),
             worker_deaths: sources.worker_deaths,
             media: sources.media.stats(),
             flows_max: sources.flows_max as u64,
             flows: sources.flows(),
             journal: sources.journal.observe(),
-            links: sources.links().iter().map(|(pbx, link)| link.observe(*pbx)).collect(),
+            links: self.links(),
             calls: sources.instruments.tallies.all(),
             unclaimed_news,
             unclaimed_orders,
@@ -266,7 +266,7 @@ impl Monitor {
             ears: sources.ears.counts(),
             disks: sources.disks.report(),
             ari_listener: sources.ari_listener.as_ref().map(|listener| listener.counts()),
-            alarms: sources.instruments.alarms.states(),
+            alarms: self.alarms(),
             bus: sources.instruments.herald.bus().counts(),
         }
     }
@@ -274,6 +274,21 @@ impl Monitor {
     /// How many sessions of a tenant are captured on this node.
     pub fn captured_sessions(&self, tenant: TenantId) -> usize {
         self.0.quotas.captured(tenant)
+    }
+
+    /// Since the start of this process.
+    pub fn uptime(&self) -> Duration {
+        self.0.started.elapsed()
+    }
+
+    /// Every PBX that is followed.
+    pub fn links(&self) -> Vec<LinkObservation> {
+        self.0.links().iter().map(|(pbx, link)| link.observe(*pbx)).collect()
+    }
+
+    /// Every alarm that was ever raised.
+    pub fn alarms(&self) -> Vec<AlarmState> {
+        self.0.instruments.alarms.states()
     }
 
     /// What stands between this gateway and the next call, if anything.

@@ -258,13 +258,13 @@ mod tests {
             ["1.json", "3.wav", "3.json", "4.wav", "5.wav"].iter().map(|f| dir.path().join(f).exists()).collect();
         assert_eq!(there, [false, false, false, true, true]);
         assert_eq!(store.quota(OPERATOR, row.tenant).await.unwrap().recordings, 3);
-        let log = store.audit_log(TenantScope::Tenant(row.tenant), None, 100).await.unwrap();
+        let log = store.audit_log(TenantScope::Tenant(row.tenant), aimg_store::AuditFilter::default()).await.unwrap();
         let log: Vec<_> = log.iter().map(|e| (e.action.as_str(), e.detail["count"].as_u64())).collect();
         assert_eq!(log, [("recordings.purge", Some(2)), ("transcripts.purge", Some(2))]);
 
         set(&Setting::AUDIT_RETENTION_DAYS, 1).await;
         purge.run(purge.clock.now() + 2 * DAY).await;
-        let log = store.audit_log(TenantScope::Tenant(row.tenant), None, 100).await.unwrap();
+        let log = store.audit_log(TenantScope::Tenant(row.tenant), aimg_store::AuditFilter::default()).await.unwrap();
         let kept: Vec<_> = log.iter().map(|e| e.action.as_str()).collect();
         assert_eq!(kept, ["recordings.purge", "transcripts.purge"], "what was done by this run alone");
     }

@@ -2,7 +2,7 @@
 
 use aimg_core::{ApiKeyId, Permission, Role, TenantId, TenantScope, Timestamp, UserId};
 use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveModelTrait, ColumnTrait, IntoActiveModel, QueryFilter, QueryOrder};
+use sea_orm::{ActiveModelTrait, ColumnTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -54,6 +54,17 @@ pub struct NewApiKey {
     pub expires_at: Option<Timestamp>,
 }
 
+/// Which keys a list shows: those that fit every field that is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApiKeyFilter {
+    /// Of this tenant; for an operator, who sees all.
+    pub tenant: Option<TenantId>,
+    /// Only those that are older than this one.
+    pub before: Option<ApiKeyId>,
+    /// At most so many.
+    pub limit: Option<u64>,
+}
+
 impl Store {
     /// Adds a key.
     pub async fn add_api_key(&self, scope: TenantScope, new: NewApiKey) -> Result<ApiKey> {
@@ -81,11 +92,24 @@ impl Store {
         row.try_into()
     }
 
-    /// The keys in reach, newest first, revoked ones included.
-    pub async fn api_keys(&self, scope: TenantScope) -> Result<Vec<ApiKey>> {
+    /// The keys in reach that `filter` asks for, newest first, revoked ones included.
+    pub async fn api_keys(&self, scope: TenantScope, filter: ApiKeyFilter) -> Result<Vec<ApiKey>> {
         let rows = self.read(scope).await?;
-        let found = rows.select::<api_key::Entity>().order_by_desc(api_key::Column::Id).all(rows.db()).await?;
-        found.into_iter().map(ApiKey::try_from).collect()
+        let mut query = rows.select::<api_key::Entity>().order_by_desc(api_key::Column::Id).limit(filter.limit);
+        if let Some(tenant) = filter.tenant {
+            query = query.filter(api_key::Column::TenantId.eq(tenant.as_uuid()));
+        }
+        if let Some(before) = filter.before {
+            query = query.filter(api_key::Column::Id.lt(before.as_uuid()));
+        }
+        query.all(rows.db()).await?.into_iter().map(ApiKey::try_from).collect()
+    }
+
+    /// The key with this id.
+    pub async fn api_key(&self, scope: TenantScope, id: ApiKeyId) -> Result<ApiKey> {
+        let rows = self.read(scope).await?;
+        let query = rows.select::<api_key::Entity>().filter(api_key::Column::Id.eq(id.as_uuid()));
+        query.one(rows.db()).await?.ok_or_else(|| Error::not_found(WHAT, id))?.try_into()
     }
 
     /// Makes a key worthless, from `at` on; nothing happens to one that is already.

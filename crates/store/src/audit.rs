@@ -1,7 +1,8 @@
 //! The audit log: who did what to what, from where, and how that ended. Entries are added and never changed.
 
 use aimg_core::{TenantId, TenantScope, Timestamp};
-use sea_orm::{ActiveModelTrait, ActiveValue, ColumnTrait, Condition, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ActiveModelTrait, ActiveValue, ColumnTrait, Condition, QueryFilter, QueryOrder, QuerySelect, Select};
 use serde::Serialize;
 
 use crate::entity::audit_entry;
@@ -16,7 +17,7 @@ const ENTRIES_LIMIT_MAX: u64 = 1_000;
 /// One thing that somebody did, or tried to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AuditEntry {
-    /// Grows with time; the place in the list.
+    /// Grows with time.
     pub id: i64,
     /// In whose rows; nobody's where it was the installation.
     pub tenant: Option<TenantId>,
@@ -49,6 +50,36 @@ pub struct NewAuditEntry {
     pub detail: serde_json::Value,
 }
 
+/// Which entries a list shows: those that fit every field that is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Of this tenant; for an operator, who sees all.
+    pub tenant: Option<TenantId>,
+    /// Of this user or key.
+    pub actor: Option<String>,
+    /// Of this kind.
+    pub action: Option<String>,
+    /// Done to this.
+    pub target: Option<String>,
+    /// Done at this time or later.
+    pub from: Option<Timestamp>,
+    /// Done before this time.
+    pub before: Option<Timestamp>,
+    /// Only what comes after this place in the list.
+    pub after: Option<AuditPlace>,
+    /// At most so many, and 1,000 at the very most; that many where it is not set.
+    pub limit: Option<u64>,
+}
+
+/// An entry's place in the list: where the next page begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditPlace {
+    /// When it was.
+    pub at: Timestamp,
+    /// Its id, which decides between two of one moment.
+    pub id: i64,
+}
+
 impl Store {
     /// Adds an entry.
     pub async fn audit(&self, new: NewAuditEntry) -> Result<()> {
@@ -68,15 +99,33 @@ impl Store {
         Ok(removed)
     }
 
-    /// The entries in reach, newest first: those older than the one with id `before`, at most `limit`.
-    pub async fn audit_log(&self, scope: TenantScope, before: Option<i64>, limit: u64) -> Result<Vec<AuditEntry>> {
+    /// The entries in reach that `filter` asks for, newest first.
+    pub async fn audit_log(&self, scope: TenantScope, filter: AuditFilter) -> Result<Vec<AuditEntry>> {
         let rows = self.read(scope).await?;
-        let mut query = rows.select::<audit_entry::Entity>().order_by_desc(audit_entry::Column::Id);
-        if let Some(before) = before {
-            query = query.filter(audit_entry::Column::Id.lt(before));
+        let query = filter.apply(rows.select::<audit_entry::Entity>());
+        Ok(query.all(rows.db()).await?.into_iter().map(AuditEntry::from).collect())
+    }
+}
+
+impl AuditFilter {
+    fn apply(self, query: Select<audit_entry::Entity>) -> Select<audit_entry::Entity> {
+        use audit_entry::Column as C;
+        let equal = [
+            self.tenant.map(|tenant| C::TenantId.eq(tenant.as_uuid())),
+            self.actor.map(|actor| C::Actor.eq(actor)),
+            self.action.map(|action| C::Action.eq(action)),
+            self.target.map(|target| C::Target.eq(target)),
+            self.from.map(|at| C::At.gte(at.as_micros())),
+            self.before.map(|at| C::At.lt(at.as_micros())),
+        ];
+        let mut query = equal.into_iter().flatten().fold(query, QueryFilter::filter);
+        if let Some(place) = self.after {
+            // A row comparison, so that the place is found in the index.
+            let columns = Expr::tuple([Expr::col(C::At), Expr::col(C::Id)]);
+            query = query.filter(columns.lt(Expr::tuple([Expr::value(place.at.as_micros()), Expr::value(place.id)])));
         }
-        let found = query.limit(limit.min(ENTRIES_LIMIT_MAX)).all(rows.db()).await?;
-        Ok(found.into_iter().map(AuditEntry::from).collect())
+        let limit = Ord::min(self.limit.unwrap_or(ENTRIES_LIMIT_MAX), ENTRIES_LIMIT_MAX);
+        query.order_by_desc(C::At).order_by_desc(C::Id).limit(limit)
     }
 }
 

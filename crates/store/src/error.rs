@@ -105,6 +105,22 @@ pub enum Error {
         /// The session.
         id: String,
     },
+    /// Rows of others would be left without what they belong to.
+    #[error("{what} `{id}` still has {has}; remove these first, or disable it and keep everything")]
+    InUse {
+        /// What was to be removed.
+        what: &'static str,
+        /// Its name or id.
+        id: String,
+        /// What belongs to it.
+        has: String,
+    },
+    /// Without a super admin who may log in, nobody could make another one.
+    #[error("`{name}` is the last super admin who may log in; make or enable another one first")]
+    LastSuperAdmin {
+        /// The user.
+        name: String,
+    },
     /// A user's name that is none.
     #[error("`{0}` is not a user name: use 1 to 150 of letters, digits and @ . + - _")]
     BadUserName(String),

@@ -31,14 +31,15 @@ mod search;
 mod sessions;
 mod settings;
 mod sqlite;
+mod stats;
 mod store;
 mod tenants;
 mod transcripts;
 mod users;
 mod webhooks;
 
-pub use api_keys::{ApiKey, NewApiKey};
-pub use audit::{AuditEntry, NewAuditEntry};
+pub use api_keys::{ApiKey, ApiKeyFilter, NewApiKey};
+pub use audit::{AuditEntry, AuditFilter, AuditPlace, NewAuditEntry};
 pub use changes::Change;
 pub use deliveries::{DELIVERIES_LIMIT_MAX, Delivery, DeliveryFilter, DeliveryState, REPLAYED_MAX};
 pub use dispatch::{Attempt, DueWebhook, Next, PendingDelivery, Settled, WebhookBacklog, WorkOrder};
@@ -48,7 +49,7 @@ pub use key::data_key;
 pub use migration::MigrationState;
 pub use outbox::Announcement;
 pub use pbx_rules::PbxRule;
-pub use pbxs::{NewPbx, Pbx, PbxChange, PbxName, PbxSecrets};
+pub use pbxs::{NewPbx, Pbx, PbxChange, PbxFilter, PbxName, PbxSecrets};
 pub use place::Place;
 pub use postgres::PostgresPlace;
 pub use quotas::{Quota, QuotaBounds};
@@ -57,11 +58,12 @@ pub use refresh_tokens::{NewRefreshToken, Rotation};
 pub use search::{SEARCH_WORDS_MAX, SearchHit, SearchQuery, SearchQueryError, SegmentPlace, SnippetPiece};
 pub use sessions::{SESSIONS_LIMIT_MAX, SessionDetail, SessionFilter, SessionPlace, StoredSession};
 pub use settings::{EffectiveSetting, Origin};
+pub use stats::{CallDay, RecordingDay, STATS_DAYS_MAX, TenantStats};
 pub use store::{Config, Store};
-pub use tenants::Tenant;
+pub use tenants::{Tenant, TenantChange};
 pub use transcripts::{
     SegmentRow, TRANSCRIPTS_LIMIT_MAX, TranscriptDetail, TranscriptFilter, TranscriptPlace, TranscriptRow,
     TranscriptState,
 };
-pub use users::{Credentials, NewUser, User, UserChange};
+pub use users::{Credentials, NewUser, User, UserChange, UserFilter};
 pub use webhooks::{NewWebhook, WEBHOOKS_MAX, Webhook, WebhookChange};

@@ -8,6 +8,7 @@ mod m0005_lists;
 mod m0006_shared_pbxs;
 mod m0007_webhooks;
 mod m0008_tenant_rows;
+mod m0009_rest;
 mod m0010_calls;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, EntityTrait, IntoDatabaseExecutor, Statement};
@@ -43,6 +44,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_shared_pbxs::Migration),
             Box::new(m0007_webhooks::Migration),
             Box::new(m0008_tenant_rows::Migration),
+            Box::new(m0009_rest::Migration),
             Box::new(m0010_calls::Migration),
         ]
     }

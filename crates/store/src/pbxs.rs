@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use aimg_core::{AriLink, Codec, DataKey, PbxId, TapMode, TenantId, TenantScope, Timestamp, Tls};
-use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveModelTrait, ColumnTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Value};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ActiveModelTrait, ColumnTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, SqlErr, Value};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::json;
@@ -57,6 +57,19 @@ pub struct Pbx {
     pub created_at: Timestamp,
     /// When it was last changed, its secrets included; before the first change it is nothing (1970).
     pub changed_at: Timestamp,
+    /// Grows with each change.
+    pub version: i32,
+}
+
+/// Which PBXs a list shows, by name: those that fit every field that is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PbxFilter {
+    /// Of this tenant; for an operator, who sees all.
+    pub tenant: Option<TenantId>,
+    /// Only those whose names come behind this one.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: Option<u64>,
 }
 
 /// A PBX to be added; the fields are those of [`Pbx`], and its secrets.
@@ -157,6 +170,19 @@ impl Store {
         found.into_iter().map(Pbx::try_from).collect()
     }
 
+    /// The PBXs in reach that `filter` asks for.
+    pub async fn pbxs_by(&self, scope: TenantScope, filter: PbxFilter) -> Result<Vec<Pbx>> {
+        let rows = self.read(scope).await?;
+        let mut query = rows.select::<pbx::Entity>().order_by_asc(pbx::Column::Name).limit(filter.limit);
+        if let Some(tenant) = filter.tenant {
+            query = query.filter(pbx::Column::TenantId.eq(tenant.as_uuid()));
+        }
+        if let Some(after) = filter.after {
+            query = query.filter(pbx::Column::Name.gt(after));
+        }
+        query.all(rows.db()).await?.into_iter().map(Pbx::try_from).collect()
+    }
+
     /// The PBX with this id.
     pub async fn pbx(&self, scope: TenantScope, id: PbxId) -> Result<Pbx> {
         self.pbx_row(scope, id).await?.try_into()
@@ -204,8 +230,15 @@ impl Store {
         })
     }
 
-    /// Changes a PBX and seals what is new of its secrets; the operator only. A running gateway follows.
-    pub async fn change_pbx(&self, scope: TenantScope, id: PbxId, change: PbxChange) -> Result<Pbx> {
+    /// Changes a PBX and seals what is new of its secrets, unless somebody else changed it after `version` was read:
+    /// [`Error::Stale`] then. The operator only. A running gateway follows.
+    pub async fn change_pbx(
+        &self,
+        scope: TenantScope,
+        id: PbxId,
+        version: Option<i32>,
+        change: PbxChange,
+    ) -> Result<Pbx> {
         if scope != TenantScope::Operator {
             return Err(Error::OperatorOnly { what: "change a PBX" });
         }
@@ -216,9 +249,41 @@ impl Store {
         for (column, value) in change.columns(before.tenant, id, key) {
             update = update.col_expr(column, Expr::value(value));
         }
-        update.col_expr(pbx::Column::ChangedAt, Expr::value(changed_at.as_micros())).exec(rows.db()).await?;
+        if let Some(version) = version {
+            update = update.filter(pbx::Column::Version.eq(version));
+        }
+        update = update.col_expr(pbx::Column::ChangedAt, Expr::value(changed_at.as_micros()));
+        update = update.col_expr(pbx::Column::Version, Expr::col(pbx::Column::Version).add(1));
+        if update.exec(rows.db()).await?.rows_affected == 0 {
+            return Err(Error::Stale { what: WHAT, id: id.to_string() });
+        }
         rows.commit().await?;
         self.pbx(scope, id).await
+    }
+
+    /// Removes a PBX of which no call is stored, unless somebody changed it after `version` was read; the operator only. A
+    /// running gateway lets go of it.
+    pub async fn remove_pbx(&self, scope: TenantScope, id: PbxId, version: Option<i32>) -> Result<()> {
+        if scope != TenantScope::Operator {
+            return Err(Error::OperatorOnly { what: "remove a PBX" });
+        }
+        self.pbx_row(scope, id).await?;
+        let rows = self.write(scope).await?;
+        let mut delete = rows.delete::<pbx::Entity>().filter(pbx::Column::Id.eq(id.as_uuid()));
+        if let Some(version) = version {
+            delete = delete.filter(pbx::Column::Version.eq(version));
+        }
+        let deleted = delete.exec(rows.db()).await.map_err(|e| match e.sql_err() {
+            // Of all that names a PBX only its calls stay without it.
+            Some(SqlErr::ForeignKeyConstraintViolation(_)) => {
+                Error::InUse { what: WHAT, id: id.to_string(), has: "calls".to_owned() }
+            }
+            _ => e.into(),
+        })?;
+        if deleted.rows_affected == 0 {
+            return Err(Error::Stale { what: WHAT, id: id.to_string() });
+        }
+        rows.commit().await
     }
 
     async fn pbx_row(&self, scope: TenantScope, id: PbxId) -> Result<pbx::Model> {
@@ -254,6 +319,7 @@ impl NewPbx {
             enabled: true,
             created_at: now().as_micros(),
             changed_at: 0,
+            version: 1,
         }
     }
 }
@@ -330,6 +396,7 @@ impl TryFrom<pbx::Model> for Pbx {
             enabled: row.enabled,
             created_at: Timestamp::from_micros(row.created_at),
             changed_at: Timestamp::from_micros(row.changed_at),
+            version: row.version,
         })
     }
 }

@@ -1,14 +1,14 @@
 //! Tenants: who they are, whether they are served, and which of their calls are captured.
 
 use aimg_core::{TenantId, TenantScope, Timestamp};
-use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveModelTrait, ColumnTrait, IntoActiveModel, QueryFilter, QueryOrder};
+use sea_orm::{ActiveModelTrait, ColumnTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Select, SqlErr};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::entity::tenant;
+use crate::entity::{api_key, call_session, pbx, pbx_rule, tenant, user, webhook};
 use crate::error::{Error, Result};
 use crate::name;
+use crate::scope::{Rows, TenantRows};
 use crate::store::{Store, now};
 
 const WHAT: &str = "tenant";
@@ -26,6 +26,17 @@ pub struct Tenant {
     pub enabled: bool,
     /// When it was added.
     pub created_at: Timestamp,
+    /// Grows with each change.
+    pub version: i32,
+}
+
+/// What is to be different about a tenant; what is nothing stays. The fields are those of [`Tenant`].
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "the fields are documented at Tenant")]
+pub struct TenantChange {
+    pub name: Option<String>,
+    pub capture_rule: Option<serde_json::Value>,
+    pub enabled: Option<bool>,
 }
 
 impl Store {
@@ -41,6 +52,7 @@ impl Store {
             capture_rule,
             enabled: true,
             created_at: now().as_micros(),
+            version: 1,
         };
         let rows = self.write(scope).await?;
         row.clone().into_active_model().insert(rows.db()).await.map_err(|e| Error::from_write(e, WHAT, name))?;
@@ -53,6 +65,16 @@ impl Store {
         let rows = self.read(scope).await?;
         let found = rows.select::<tenant::Entity>().order_by_asc(tenant::Column::Name).all(rows.db()).await?;
         Ok(found.into_iter().map(Tenant::from).collect())
+    }
+
+    /// A page of [`Store::tenants`]: those whose names come behind `after`, at most `limit`.
+    pub async fn tenants_after(&self, scope: TenantScope, after: Option<&str>, limit: u64) -> Result<Vec<Tenant>> {
+        let rows = self.read(scope).await?;
+        let mut query = rows.select::<tenant::Entity>().order_by_asc(tenant::Column::Name).limit(limit);
+        if let Some(after) = after {
+            query = query.filter(tenant::Column::Name.gt(after));
+        }
+        Ok(query.all(rows.db()).await?.into_iter().map(Tenant::from).collect())
     }
 
     /// The tenant with this id.
@@ -71,10 +93,8 @@ impl Store {
 
     /// Enables or disables a tenant; the operator only.
     pub async fn set_tenant_enabled(&self, scope: TenantScope, id: TenantId, enabled: bool) -> Result<()> {
-        if scope != TenantScope::Operator {
-            return Err(Error::OperatorOnly { what: "enable or disable a tenant" });
-        }
-        self.set_tenant(scope, id, tenant::Column::Enabled, Expr::value(enabled)).await
+        let change = TenantChange { enabled: Some(enabled), ..TenantChange::default() };
+        self.change_tenant(scope, id, None, change).await.map(drop)
     }
 
     /// Sets which of a tenant's calls are captured, from the next call on.
@@ -84,17 +104,96 @@ impl Store {
         id: TenantId,
         capture_rule: serde_json::Value,
     ) -> Result<()> {
-        self.set_tenant(scope, id, tenant::Column::CaptureRule, Expr::value(capture_rule)).await
+        let change = TenantChange { capture_rule: Some(capture_rule), ..TenantChange::default() };
+        self.change_tenant(scope, id, None, change).await.map(drop)
     }
 
-    async fn set_tenant(&self, scope: TenantScope, id: TenantId, column: tenant::Column, to: Expr) -> Result<()> {
+    /// Changes a tenant, unless somebody else did after `version` was read. [`Error::Stale`] then. Its name, and whether it is
+    /// enabled, are the operator's to change.
+    pub async fn change_tenant(
+        &self,
+        scope: TenantScope,
+        id: TenantId,
+        version: Option<i32>,
+        change: TenantChange,
+    ) -> Result<Tenant> {
         let rows = self.write(scope).await?;
-        let update = rows.update::<tenant::Entity>().col_expr(column, to).filter(tenant::Column::Id.eq(id.as_uuid()));
-        match update.exec(rows.db()).await?.rows_affected {
-            0 => Err(Error::not_found(WHAT, id)),
-            _ => rows.commit().await,
+        let mut row = current(&rows, id, version).await?;
+        if scope != TenantScope::Operator && (change.name.is_some() || change.enabled.is_some()) {
+            return Err(Error::OperatorOnly { what: "rename a tenant, enable or disable it" });
         }
+        if let Some(name) = change.name {
+            name::check(&name)?;
+            row.name = name;
+        }
+        row.capture_rule = change.capture_rule.unwrap_or(row.capture_rule);
+        row.enabled = change.enabled.unwrap_or(row.enabled);
+        let read_version = row.version;
+        row.version += 1;
+        let update = rows
+            .update::<tenant::Entity>()
+            .set(row.clone().into_active_model().reset_all())
+            .filter(tenant::Column::Id.eq(id.as_uuid()))
+            // On PostgreSQL another transaction may have been between our look and now.
+            .filter(tenant::Column::Version.eq(read_version));
+        let done = update.exec(rows.db()).await.map_err(|e| Error::from_write(e, WHAT, &row.name))?;
+        if done.rows_affected == 0 {
+            return Err(Error::Stale { what: WHAT, id: id.to_string() });
+        }
+        rows.commit().await?;
+        Ok(row.into())
     }
+
+    /// Removes a tenant of which nothing is left but revoked keys, unless somebody changed it after `version` was read; the
+    /// operator only. What was done in it stays in the audit log.
+    pub async fn remove_tenant(&self, scope: TenantScope, id: TenantId, version: Option<i32>) -> Result<()> {
+        if scope != TenantScope::Operator {
+            return Err(Error::OperatorOnly { what: "remove a tenant" });
+        }
+        let rows = self.write(scope).await?;
+        current(&rows, id, version).await?;
+        let good_keys = of::<api_key::Entity>(&rows, id).filter(api_key::Column::RevokedAt.is_null());
+        let left = [
+            ("PBXs", is_any(&rows, of::<pbx::Entity>(&rows, id)).await?),
+            ("rules of shared PBXs", is_any(&rows, of::<pbx_rule::Entity>(&rows, id)).await?),
+            ("users", is_any(&rows, of::<user::Entity>(&rows, id)).await?),
+            ("API keys", is_any(&rows, good_keys).await?),
+            ("webhooks", is_any(&rows, of::<webhook::Entity>(&rows, id)).await?),
+            ("calls", is_any(&rows, of::<call_session::Entity>(&rows, id)).await?),
+        ];
+        let has = left.iter().filter(|(_, any)| *any).map(|(what, _)| *what).collect::<Vec<_>>().join(", ");
+        let in_use = |has: &str| Error::InUse { what: WHAT, id: id.to_string(), has: has.to_owned() };
+        if !has.is_empty() {
+            return Err(in_use(&has));
+        }
+        let keys = rows.delete::<api_key::Entity>().filter(api_key::Column::TenantId.eq(id.as_uuid()));
+        keys.exec(rows.db()).await?;
+        let delete = rows.delete::<tenant::Entity>().filter(tenant::Column::Id.eq(id.as_uuid()));
+        delete.exec(rows.db()).await.map_err(|e| match e.sql_err() {
+            Some(SqlErr::ForeignKeyConstraintViolation(_)) => in_use("other rows"),
+            _ => e.into(),
+        })?;
+        rows.commit().await
+    }
+}
+
+/// The row, unless it was changed after `version` was read.
+async fn current(rows: &Rows, id: TenantId, version: Option<i32>) -> Result<tenant::Model> {
+    let query = rows.select::<tenant::Entity>().filter(tenant::Column::Id.eq(id.as_uuid()));
+    let row = query.one(rows.db()).await?.ok_or_else(|| Error::not_found(WHAT, id))?;
+    match version {
+        Some(version) if version != row.version => Err(Error::Stale { what: WHAT, id: id.to_string() }),
+        _ => Ok(row),
+    }
+}
+
+/// The rows of one tenant.
+fn of<E: TenantRows>(rows: &Rows, tenant: TenantId) -> Select<E> {
+    rows.select::<E>().filter(E::TENANT.eq(tenant.as_uuid()))
+}
+
+async fn is_any<E: TenantRows>(rows: &Rows, which: Select<E>) -> Result<bool> {
+    Ok(which.limit(1).one(rows.db()).await?.is_some())
 }
 
 impl From<tenant::Model> for Tenant {
@@ -105,6 +204,7 @@ impl From<tenant::Model> for Tenant {
             capture_rule: row.capture_rule,
             enabled: row.enabled,
             created_at: Timestamp::from_micros(row.created_at),
+            version: row.version,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use aimg_core::{Role, TenantId, TenantScope, Timestamp, UserId};
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ActiveModelTrait, ColumnTrait, IntoActiveModel, QueryFilter, QueryOrder};
+use sea_orm::{ActiveModelTrait, ColumnTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -53,6 +53,17 @@ pub struct UserChange {
     pub role: Option<Role>,
     pub enabled: Option<bool>,
     pub password_hash: Option<String>,
+}
+
+/// Which users a list shows, by name: those that fit every field that is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserFilter {
+    /// Of this tenant; for an operator, who sees all.
+    pub tenant: Option<TenantId>,
+    /// Only those whose names come behind this one.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: Option<u64>,
 }
 
 /// What a log-in is checked against.
@@ -111,11 +122,24 @@ impl Store {
         self.add_user(TenantScope::Operator, new).await.map(Some)
     }
 
-    /// The users in reach, by name.
-    pub async fn users(&self, scope: TenantScope) -> Result<Vec<User>> {
+    /// The users in reach that `filter` asks for.
+    pub async fn users(&self, scope: TenantScope, filter: UserFilter) -> Result<Vec<User>> {
         let rows = self.read(scope).await?;
-        let found = rows.select::<user::Entity>().order_by_asc(user::Column::Name).all(rows.db()).await?;
-        found.into_iter().map(User::try_from).collect()
+        let mut query = rows.select::<user::Entity>().order_by_asc(user::Column::Name).limit(filter.limit);
+        if let Some(tenant) = filter.tenant {
+            query = query.filter(user::Column::TenantId.eq(tenant.as_uuid()));
+        }
+        if let Some(after) = filter.after {
+            query = query.filter(user::Column::Name.gt(after));
+        }
+        query.all(rows.db()).await?.into_iter().map(User::try_from).collect()
+    }
+
+    /// The user of this name.
+    pub async fn user_by_name(&self, scope: TenantScope, name: &str) -> Result<User> {
+        let rows = self.read(scope).await?;
+        let query = rows.select::<user::Entity>().filter(user::Column::Name.eq(name.to_lowercase()));
+        query.one(rows.db()).await?.ok_or_else(|| Error::not_found(WHAT, name))?.try_into()
     }
 
     /// The user with this id.
@@ -123,7 +147,8 @@ impl Store {
         row(&self.read(scope).await?, id).await?.try_into()
     }
 
-    /// Changes a user, unless somebody else did after `version` was read. [`Error::Stale`] then.
+    /// Changes a user, unless somebody else did after `version` was read. [`Error::Stale`] then. The last super admin who may
+    /// log in cannot be disabled.
     pub async fn change_user(
         &self,
         scope: TenantScope,
@@ -132,9 +157,9 @@ impl Store {
         change: UserChange,
     ) -> Result<User> {
         let rows = self.write(scope).await?;
-        let mut user = row(&rows, id).await?;
-        if version.is_some_and(|version| version != user.version) {
-            return Err(Error::Stale { what: WHAT, id: id.to_string() });
+        let mut user = current(&rows, id, version).await?;
+        if change.enabled == Some(false) {
+            spare_last_super_admin(&rows, &user).await?;
         }
         if let Some(role) = change.role {
             check_role(role, user.tenant_id.map(TenantId::from_uuid))?;
@@ -161,13 +186,13 @@ impl Store {
         user.try_into()
     }
 
-    /// Removes a user, and with it its refresh tokens.
-    pub async fn remove_user(&self, scope: TenantScope, id: UserId) -> Result<()> {
+    /// Removes a user, and with it its refresh tokens, unless somebody changed it after `version` was read. The last super
+    /// admin who may log in stays.
+    pub async fn remove_user(&self, scope: TenantScope, id: UserId, version: Option<i32>) -> Result<()> {
         let rows = self.write(scope).await?;
-        let delete = rows.delete::<user::Entity>().filter(user::Column::Id.eq(id.as_uuid()));
-        if delete.exec(rows.db()).await?.rows_affected == 0 {
-            return Err(Error::not_found(WHAT, id));
-        }
+        let user = current(&rows, id, version).await?;
+        spare_last_super_admin(&rows, &user).await?;
+        rows.delete::<user::Entity>().filter(user::Column::Id.eq(id.as_uuid())).exec(rows.db()).await?;
         rows.commit().await
     }
 
@@ -219,6 +244,35 @@ impl Store {
 async fn row(rows: &Rows, id: UserId) -> Result<user::Model> {
     let query = rows.select::<user::Entity>().filter(user::Column::Id.eq(id.as_uuid()));
     query.one(rows.db()).await?.ok_or_else(|| Error::not_found(WHAT, id))
+}
+
+/// The row, unless it was changed after `version` was read.
+async fn current(rows: &Rows, id: UserId, version: Option<i32>) -> Result<user::Model> {
+    let user = row(rows, id).await?;
+    match version {
+        Some(version) if version != user.version => Err(Error::Stale { what: WHAT, id: id.to_string() }),
+        _ => Ok(user),
+    }
+}
+
+/// Fails where nobody who may log in would be left to run the installation. A super admin's role cannot change, as it goes
+/// with being of no tenant.
+async fn spare_last_super_admin(rows: &Rows, user: &user::Model) -> Result<()> {
+    if user.role != Role::SuperAdmin.name() || !user.enabled {
+        return Ok(());
+    }
+    let admins = rows
+        .select::<user::Entity>()
+        .filter(user::Column::Role.eq(Role::SuperAdmin.name()))
+        .filter(user::Column::Enabled.eq(true))
+        // On PostgreSQL two that leave at once would each see the other one stay.
+        .lock_exclusive()
+        .all(rows.db())
+        .await?;
+    if admins.iter().any(|admin| admin.id != user.id) {
+        return Ok(());
+    }
+    Err(Error::LastSuperAdmin { name: user.name.clone() })
 }
 
 /// Names are kept in lower case, so that nobody comes as another one's name in capitals.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aimg_accounts::{Accounts, Error, KeyRequest, Policy, Principal};
 use aimg_core::{DataKey, Permission, Role, TenantId, TenantScope, Timestamp};
-use aimg_store::{Config, Store, UserChange};
+use aimg_store::{ApiKeyFilter, Config, Store, UserChange, UserFilter};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use tempfile::TempDir;
@@ -148,7 +148,7 @@ async fn keys_let_in_until_they_expire_or_are_revoked() {
     let program = f.accounts.authenticate(&made.secret, at(99)).await.unwrap();
     assert_eq!(program.permissions(), [Permission::CallsMonitor], "no more than was asked for");
     assert_eq!(program.scope(), TenantScope::Tenant(f.tenant));
-    assert_eq!(f.store.api_keys(OPERATOR).await.unwrap()[0].last_used_at, Some(at(99)));
+    assert_eq!(f.store.api_keys(OPERATOR, ApiKeyFilter::default()).await.unwrap()[0].last_used_at, Some(at(99)));
     assert!(matches!(f.accounts.authenticate(&made.secret, at(100)).await, Err(Error::NotValid)), "expired");
     f.store.revoke_api_key(ada.scope(), made.key.id, at(5)).await.unwrap();
     assert!(matches!(f.accounts.authenticate(&made.secret, at(6)).await, Err(Error::NotValid)), "revoked");
@@ -179,5 +179,5 @@ async fn weak_passwords_make_no_user() {
     let f = fixture(Role::Viewer).await;
     let refused = f.accounts.add_user(OPERATOR, Some(f.tenant), "eve", Role::Viewer, "short".into()).await;
     assert!(matches!(refused, Err(Error::WeakPassword(_))), "{refused:?}");
-    assert_eq!(f.store.users(OPERATOR).await.unwrap().len(), 2);
+    assert_eq!(f.store.users(OPERATOR, UserFilter::default()).await.unwrap().len(), 2);
 }

@@ -91,7 +91,7 @@ pub(super) async fn set(store: &Store, set: PbxSet) -> anyhow::Result<Pbx> {
         inbound_contexts: set.inbound_contexts,
         enabled: set.enabled,
     };
-    Ok(store.change_pbx(TenantScope::Operator, before.id, change).await?)
+    Ok(store.change_pbx(TenantScope::Operator, before.id, None, change).await?)
 }
 
 fn ami_tls(before: Option<Tls>, links: &PbxLinks) -> anyhow::Result<Option<Tls>> {

@@ -66,6 +66,7 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
         drain_timeout: DRAIN_TIMEOUT,
     };
     let accounts = Accounts::new(store.clone(), Policy::default())?;
+    let doctor = (&config).into();
     let gateway = Gateway::start(config, store.clone(), sockets, rand::random()).await?;
     let archive = Archive::new(node.clone(), &settings.recordings_dir, &settings.spool_dir);
     let courier = courier(&settings)?;
@@ -79,6 +80,7 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
         archive,
         courier,
         deliveries: dispatcher.watch(),
+        doctor,
     };
     let start_http = |listener| aimg_api::Server::start(http_config(&settings), listener, backend);
     let http = listener.map(start_http).transpose()?;

@@ -155,7 +155,7 @@ async fn the_first_user_is_made_once_by_the_link() {
     assert_eq!(service.log_in("root", PASSWORD).await.status(), StatusCode::OK);
     let page = service.ask(Method::GET, "/setup").send().await.unwrap();
     assert!(page.headers()["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
-    let log = service.store.audit_log(TenantScope::Operator, None, 10).await.unwrap();
+    let log = service.store.audit_log(TenantScope::Operator, aimg_store::AuditFilter::default()).await.unwrap();
     assert!(log.iter().any(|entry| entry.action == "auth.set_up"), "{log:?}");
 }
 

@@ -314,7 +314,7 @@ async fn exports_hold_the_list_and_no_formulas(service: &Service) {
     let none: [SessionId; 0] = [];
     let (status, problem) = admin.post(&format!("{CALLS}/export"), json!({ "format": "csv", "ids": none })).await;
     assert_eq!((status, &problem["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("ids")));
-    let log = service.store.audit_log(OPERATOR, None, 10).await.unwrap();
+    let log = service.store.audit_log(OPERATOR, aimg_store::AuditFilter::default()).await.unwrap();
     assert!(log.iter().any(|entry| entry.action == "call_session.export"), "{log:?}");
 }
 
@@ -368,7 +368,7 @@ async fn each_of_many_calls_is_answered_for_itself(service: &Service) {
     for (row, there) in [(recorded, false), (plain, false), (going_on, true), (foreign, true), (elsewhere, true)] {
         assert_eq!(service.store.session(OPERATOR, row.id).await.is_ok(), there, "{:?}", row.started_at);
     }
-    let log = service.store.audit_log(OPERATOR, None, 100).await.unwrap();
+    let log = service.store.audit_log(OPERATOR, aimg_store::AuditFilter::default()).await.unwrap();
     let deleted: Vec<_> = log.iter().filter(|e| e.action == "call_session.delete").map(|e| e.target.clone()).collect();
     assert_eq!(deleted, [plain.id.to_string(), recorded.id.to_string()]);
 

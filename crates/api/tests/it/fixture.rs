@@ -8,7 +8,7 @@ use aimg_accounts::{Accounts, Policy};
 use aimg_api::{Backend, Server};
 use aimg_cluster::Bus;
 use aimg_core::{DataKey, Role, TenantId, TenantScope};
-use aimg_gateway::{Config, Gateway, Parts, Sockets, Stop};
+use aimg_gateway::{Config, Gateway, Parts, Sockets, Stop, doctor};
 use aimg_media::Clock;
 use aimg_outbound::{Client, Policy as Reach};
 use aimg_recording::Archive;
@@ -63,7 +63,7 @@ impl Service {
     ) -> Self {
         let store = Store::open(place, DataKey::derive(b"key")).await.unwrap();
         let accounts = Accounts::new(store.clone(), Policy::default()).unwrap();
-        let (gateway, stop, monitor, ears, bus) = run_gateway(dir.path(), &store).await;
+        let (gateway, stop, monitor, ears, bus, doctor) = run_gateway(dir.path(), &store).await;
         let mut tenants = Vec::new();
         for name in ["acme", "other"] {
             tenants.push(store.add_tenant(TenantScope::Operator, name, "all".into()).await.unwrap().id);
@@ -92,6 +92,7 @@ impl Service {
             archive,
             courier,
             deliveries: dispatcher.watch(),
+            doctor,
         };
         let server = Server::start(change(config), listener, backend).unwrap();
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
@@ -187,6 +188,13 @@ impl Account<'_> {
     }
 }
 
+/// Fails unless an answer is a refusal with this status and code; gives the field that it names.
+#[track_caller]
+pub(crate) fn refused((status, problem): (StatusCode, Value), expected: u16, code: &str) -> String {
+    assert_eq!((status.as_u16(), problem["code"].as_str()), (expected, Some(code)), "{problem}");
+    problem["field"].as_str().unwrap_or_default().to_owned()
+}
+
 /// Status and JSON of an answer.
 pub(crate) async fn read(answer: Response) -> (StatusCode, Value) {
     let status = answer.status();
@@ -198,7 +206,7 @@ pub(crate) async fn read(answer: Response) -> (StatusCode, Value) {
 async fn run_gateway(
     dir: &Path,
     store: &Store,
-) -> (JoinHandle<()>, oneshot::Sender<()>, aimg_gateway::Monitor, aimg_gateway::Ears, Bus) {
+) -> (JoinHandle<()>, oneshot::Sender<()>, aimg_gateway::Monitor, aimg_gateway::Ears, Bus, doctor::Config) {
     let media = aimg_media::Config { port: 0, ..aimg_media::Config::default() };
     let sockets =
         Sockets { sockets: aimg_media::bind_ports(&media).unwrap(), clock: Clock::anchored(), takeover: false };
@@ -221,6 +229,7 @@ async fn run_gateway(
     for part in ["spool", "recordings"] {
         std::fs::create_dir_all(dir.join(part)).unwrap();
     }
+    let doctor = (&config).into();
     let gateway = Gateway::start(config, store.clone(), sockets, 1).await.unwrap();
     let monitor = gateway.monitor();
     let (ears, bus) = (gateway.ears(), gateway.bus());
@@ -230,5 +239,5 @@ async fn run_gateway(
         let _ = stopped.await;
         Stop::Drain
     });
-    (tokio::spawn(async move { run.await.map(drop).unwrap() }), stop, monitor, ears, bus)
+    (tokio::spawn(async move { run.await.map(drop).unwrap() }), stop, monitor, ears, bus, doctor)
 }

@@ -89,6 +89,21 @@ fn body(operation: &str, world: &World) -> Value {
         "POST /webhooks/{id}/replay" => json!({ "since": "2020-01-01T00:00:00Z", "delivered": true }),
         "PUT /settings/{key}" => json!({ "value": 30 }),
         "PUT /tenants/{id}/quota" => json!({ "concurrent_sessions": 1 }),
+        "POST /tenants" => json!({ "name": "third" }),
+        "PATCH /tenants/{id}" => json!({ "capture_rule": "none" }),
+        "POST /pbxs" => json!({
+            "tenant": world.tenant, "name": "third", "host": "127.0.0.1", "ami_user": "aimg", "ami_secret": "secret",
+            "ari_user": "aimg", "ari_password": "secret",
+        }),
+        "PATCH /pbxs/{id}" => json!({ "enabled": false }),
+        "POST /pbxs/{id}/rules" => json!({ "tenant": world.tenant, "rule": "context:third" }),
+        "PATCH /pbxs/{id}/rules/{rule}" => json!({ "rule": "context:fourth" }),
+        "POST /pbxs/{id}/match" => json!({ "context": "third" }),
+        "POST /users" => json!({ "name": "third", "role": "viewer", "password": PASSWORD }),
+        "PATCH /users/{id}" => json!({ "enabled": false }),
+        "POST /users/{id}/change-role" => json!({ "role": "operator" }),
+        "POST /users/{id}/password" => json!({ "password": PASSWORD }),
+        "POST /api-keys" => json!({ "name": "third", "role": "viewer" }),
         other => panic!("{other} takes a body: write one down here"),
     }
 }
@@ -107,7 +122,7 @@ async fn strangers_are_not_let_in_anywhere() {
     service.store.revoke_api_key(TenantScope::Operator, revoked.key.id, revoked.key.created_at).await.unwrap();
     let short =
         Accounts::new(service.store.clone(), Policy { access_life: Duration::ZERO, ..Policy::default() }).unwrap();
-    let disabled = service.account(Role::SuperAdmin, 0).await;
+    let disabled = service.account(Role::TenantAdmin, 0).await;
     let now = revoked.key.created_at;
     let expired = short.log_in(&disabled.name, PASSWORD.into(), now).await.unwrap();
     let user = service.accounts.authenticate(&disabled.token.as_str().into(), now).await.unwrap();

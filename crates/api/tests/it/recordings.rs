@@ -197,7 +197,7 @@ async fn recordings_are_listed_shown_and_deleted() {
     assert_eq!(files.unwrap().count(), 4, "two recordings with their certificates");
     let left = service.store.session(TenantScope::Operator, rows[0].id).await.unwrap().recordings;
     assert_eq!(left.len(), 1, "the other part stays");
-    let log = service.store.audit_log(TenantScope::Operator, None, 10).await.unwrap();
+    let log = service.store.audit_log(TenantScope::Operator, aimg_store::AuditFilter::default()).await.unwrap();
     assert!(log.iter().any(|e| e.action == "recording.delete" && e.target == id(0, 1)), "{log:?}");
     service.end().await;
 }

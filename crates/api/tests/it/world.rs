@@ -67,6 +67,7 @@ impl World {
             ("transcripts/{id}", transcript.id.to_string()),
             ("tenants/{id}", tenant.to_string()),
             ("pbxs/{id}", pbx.id.to_string()),
+            ("rules/{rule}", Uuid::now_v7().to_string()),
             ("users/{id}", user.id.to_string()),
             ("api-keys/{id}", key.id.to_string()),
             ("call-sessions/{id}", session.id.to_string()),

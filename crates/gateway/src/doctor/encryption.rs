@@ -107,6 +107,7 @@ mod tests {
             enabled: true,
             created_at: Timestamp::default(),
             changed_at: Timestamp::default(),
+            version: 1,
         }
     }
 

@@ -28,6 +28,7 @@ pub struct Model {
     pub ari_tls: Option<Json>,
     pub ari_link: String,
     pub changed_at: i64,
+    pub version: i32,
 }
 
 #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]

@@ -13,6 +13,7 @@ pub struct Model {
     pub capture_rule: Json,
     pub enabled: bool,
     pub created_at: i64,
+    pub version: i32,
 }
 
 #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]

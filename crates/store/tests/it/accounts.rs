@@ -1,7 +1,10 @@
 //! Users, refresh tokens, API keys and the audit log.
 
 use aimg_core::{Permission, Role, TenantId, TenantScope};
-use aimg_store::{Error, NewApiKey, NewAuditEntry, NewRefreshToken, NewUser, Rotation, UserChange};
+use aimg_store::{
+    ApiKeyFilter, AuditFilter, AuditPlace, Error, NewApiKey, NewAuditEntry, NewRefreshToken, NewUser, Rotation,
+    UserChange, UserFilter,
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -17,6 +20,9 @@ conformance! {
     keys_are_found_by_their_hash_until_they_are_revoked,
     keys_stay_in_their_tenant,
     the_audit_log_is_read_in_pages_of_ones_own,
+    the_audit_log_is_filtered_by_each_of_its_columns,
+    lists_come_in_pages,
+    the_last_super_admin_who_may_log_in_stays,
 }
 
 fn new_user(tenant: Option<TenantId>, name: &str, role: Role) -> NewUser {
@@ -54,14 +60,14 @@ async fn users_are_added_changed_and_removed(db: Db) {
     let ada = store.add_user(OPERATOR, new_user(Some(tenant), "ada@acme.example", Role::Viewer)).await.unwrap();
     assert!(store.has_users().await.unwrap());
     assert_eq!((root.name.as_str(), root.tenant, ada.tenant), ("root", None, Some(tenant)));
-    assert_eq!(store.users(OPERATOR).await.unwrap(), [ada.clone(), root.clone()]);
+    assert_eq!(store.users(OPERATOR, UserFilter::default()).await.unwrap(), [ada.clone(), root.clone()]);
 
     let change = UserChange { role: Some(Role::Operator), enabled: Some(false), password_hash: Some("new".to_owned()) };
     let changed = store.change_user(OPERATOR, ada.id, Some(1), change).await.unwrap();
     assert_eq!((changed.role, changed.enabled, changed.version), (Role::Operator, false, 2));
     assert_eq!(store.user(OPERATOR, ada.id).await.unwrap(), changed);
     assert_eq!(store.credentials("ADA@acme.example").await.unwrap().unwrap().password_hash, "new");
-    store.remove_user(OPERATOR, ada.id).await.unwrap();
+    store.remove_user(OPERATOR, ada.id, None).await.unwrap();
     assert!(matches!(store.user(OPERATOR, ada.id).await, Err(Error::NotFound { .. })));
     assert!(store.credentials("ada@acme.example").await.unwrap().is_none());
 
@@ -85,13 +91,13 @@ async fn users_stay_in_their_tenant(db: Db) {
     let store = &db.store;
     let root = store.add_user(OPERATOR, new_user(None, "root", Role::SuperAdmin)).await.unwrap();
     let ada = store.add_user(own, new_user(Some(tenant), "ada", Role::TenantAdmin)).await.unwrap();
-    assert_eq!(store.users(own).await.unwrap(), std::slice::from_ref(&ada));
-    assert_eq!(store.users(theirs).await.unwrap(), []);
+    assert_eq!(store.users(own, UserFilter::default()).await.unwrap(), std::slice::from_ref(&ada));
+    assert_eq!(store.users(theirs, UserFilter::default()).await.unwrap(), []);
     for (scope, id) in [(theirs, ada.id), (own, root.id)] {
         let outcomes = [
             store.user(scope, id).await.map(drop),
             store.change_user(scope, id, None, UserChange::default()).await.map(drop),
-            store.remove_user(scope, id).await,
+            store.remove_user(scope, id, None).await,
         ];
         assert!(outcomes.iter().all(|o| matches!(o, Err(Error::NotFound { .. }))), "{outcomes:?}");
     }
@@ -104,6 +110,7 @@ async fn users_stay_in_their_tenant(db: Db) {
 async fn a_change_of_what_was_changed_meanwhile_is_refused(db: Db) {
     let store = &db.store;
     let root = store.add_user(OPERATOR, new_user(None, "root", Role::SuperAdmin)).await.unwrap();
+    store.add_user(OPERATOR, new_user(None, "other", Role::SuperAdmin)).await.unwrap();
     let disable = UserChange { enabled: Some(false), ..UserChange::default() };
     store.change_user(OPERATOR, root.id, None, UserChange::default()).await.unwrap();
     let late = store.change_user(OPERATOR, root.id, Some(root.version), disable.clone()).await;
@@ -152,6 +159,7 @@ async fn a_refresh_token_is_good_once(db: Db) {
 async fn refresh_tokens_expire_and_are_revoked(db: Db) {
     let store = &db.store;
     let root = store.add_user(OPERATOR, new_user(None, "root", Role::SuperAdmin)).await.unwrap();
+    store.add_user(OPERATOR, new_user(None, "other", Role::SuperAdmin)).await.unwrap();
     for hash in 1..=4 {
         store.add_refresh_token(token(&root, hash)).await.unwrap();
     }
@@ -195,15 +203,19 @@ async fn keys_stay_in_their_tenant(db: Db) {
     let store = &db.store;
     let root = store.add_api_key(OPERATOR, new_key(None, Role::SuperAdmin, 1)).await.unwrap();
     let key = store.add_api_key(own, new_key(Some(tenant), Role::Viewer, 2)).await.unwrap();
-    assert_eq!(store.api_keys(own).await.unwrap(), std::slice::from_ref(&key));
-    assert_eq!(store.api_keys(theirs).await.unwrap(), []);
+    assert_eq!(store.api_keys(own, ApiKeyFilter::default()).await.unwrap(), std::slice::from_ref(&key));
+    assert_eq!(store.api_keys(theirs, ApiKeyFilter::default()).await.unwrap(), []);
     for (scope, id) in [(theirs, key.id), (own, root.id)] {
         assert!(matches!(store.revoke_api_key(scope, id, at(1)).await, Err(Error::NotFound { .. })));
     }
     for new in [new_key(Some(tenant), Role::Viewer, 3), new_key(None, Role::SuperAdmin, 3)] {
         assert!(matches!(store.add_api_key(theirs, new).await, Err(Error::NotFound { .. })));
     }
-    assert_eq!(store.api_keys(OPERATOR).await.unwrap(), [key, root], "nothing was changed, the newest first");
+    assert_eq!(
+        store.api_keys(OPERATOR, ApiKeyFilter::default()).await.unwrap(),
+        [key, root],
+        "nothing was changed, the newest first"
+    );
 }
 
 fn entry(tenant: Option<TenantId>, target: &str) -> NewAuditEntry {
@@ -225,10 +237,71 @@ async fn the_audit_log_is_read_in_pages_of_ones_own(db: Db) {
         store.audit(entry((n % 2 == 0).then_some(tenant), &n.to_string())).await.unwrap();
     }
     let targets = |entries: &[aimg_store::AuditEntry]| entries.iter().map(|e| e.target.clone()).collect::<Vec<_>>();
-    let page = store.audit_log(OPERATOR, None, 2).await.unwrap();
+    let all = AuditFilter { limit: Some(2), ..AuditFilter::default() };
+    let page = store.audit_log(OPERATOR, all.clone()).await.unwrap();
     assert_eq!(targets(&page), ["4", "3"]);
-    let next = store.audit_log(OPERATOR, Some(page[1].id), 2).await.unwrap();
+    let after = Some(AuditPlace { at: page[1].at, id: page[1].id });
+    let next = store.audit_log(OPERATOR, AuditFilter { after, ..all }).await.unwrap();
     assert_eq!(targets(&next), ["2", "1"]);
-    let own = store.audit_log(TenantScope::Tenant(tenant), None, 100).await.unwrap();
+    let own = store.audit_log(TenantScope::Tenant(tenant), AuditFilter::default()).await.unwrap();
     assert_eq!(targets(&own), ["4", "2", "0"]);
+}
+
+async fn the_audit_log_is_filtered_by_each_of_its_columns(db: Db) {
+    let (tenant, _) = db.tenant_with_pbx("acme").await;
+    let store = &db.store;
+    let other =
+        NewAuditEntry { actor: "bob".to_owned(), action: "pbx.add".to_owned(), ..entry(Some(tenant), "office") };
+    store.audit(entry(None, "ada")).await.unwrap();
+    store.audit(other).await.unwrap();
+    let log = store.audit_log(OPERATOR, AuditFilter::default()).await.unwrap();
+    let (late, early) = (log[0].at, log[1].at);
+    let none = AuditFilter::default;
+    for (filter, expected) in [
+        (AuditFilter { tenant: Some(tenant), ..none() }, &["office"][..]),
+        (AuditFilter { actor: Some("ada".to_owned()), ..none() }, &["ada"]),
+        (AuditFilter { action: Some("pbx.add".to_owned()), ..none() }, &["office"]),
+        (AuditFilter { target: Some("ada".to_owned()), ..none() }, &["ada"]),
+        (AuditFilter { from: Some(early), ..none() }, &["office", "ada"]),
+        (AuditFilter { from: Some(late + std::time::Duration::from_micros(1)), ..none() }, &[]),
+        (AuditFilter { before: Some(early), ..none() }, &[]),
+    ] {
+        let found = store.audit_log(OPERATOR, filter.clone()).await.unwrap();
+        assert_eq!(found.iter().map(|e| e.target.as_str()).collect::<Vec<_>>(), expected, "{filter:?}");
+    }
+}
+
+async fn lists_come_in_pages(db: Db) {
+    let (tenant, _) = db.tenant_with_pbx("acme").await;
+    let store = &db.store;
+    let mut keys = Vec::new();
+    for (name, hash) in [("ada", 1), ("bob", 2), ("eve", 3)] {
+        store.add_user(OPERATOR, new_user(Some(tenant), name, Role::Viewer)).await.unwrap();
+        keys.push(store.add_api_key(OPERATOR, new_key(Some(tenant), Role::Viewer, hash)).await.unwrap().id);
+    }
+    store.add_user(OPERATOR, new_user(None, "cid", Role::SuperAdmin)).await.unwrap();
+    let page = UserFilter { tenant: Some(tenant), after: Some("ada".to_owned()), limit: Some(1) };
+    let names = async |filter| store.users(OPERATOR, filter).await.unwrap().into_iter().map(|u| u.name);
+    assert_eq!(names(page.clone()).await.collect::<Vec<_>>(), ["bob"]);
+    assert_eq!(names(UserFilter { limit: None, ..page.clone() }).await.collect::<Vec<_>>(), ["bob", "eve"]);
+    assert_eq!(names(UserFilter { tenant: None, limit: None, ..page }).await.count(), 3);
+    let older = ApiKeyFilter { tenant: Some(tenant), before: Some(keys[2]), limit: Some(1) };
+    let found = store.api_keys(OPERATOR, older).await.unwrap();
+    assert_eq!(found.iter().map(|k| k.id).collect::<Vec<_>>(), [keys[1]]);
+}
+
+async fn the_last_super_admin_who_may_log_in_stays(db: Db) {
+    let store = &db.store;
+    let root = store.add_user(OPERATOR, new_user(None, "root", Role::SuperAdmin)).await.unwrap().id;
+    let other = store.add_user(OPERATOR, new_user(None, "other", Role::SuperAdmin)).await.unwrap().id;
+    let disable = || UserChange { enabled: Some(false), ..UserChange::default() };
+    store.change_user(OPERATOR, other, None, disable()).await.unwrap();
+    let refused = [
+        store.change_user(OPERATOR, root, None, disable()).await.map(drop),
+        store.remove_user(OPERATOR, root, None).await,
+    ];
+    assert!(refused.iter().all(|r| matches!(r, Err(Error::LastSuperAdmin { .. }))), "{refused:?}");
+    assert!(matches!(store.remove_user(OPERATOR, other, Some(1)).await, Err(Error::Stale { .. })));
+    store.remove_user(OPERATOR, other, Some(2)).await.unwrap();
+    assert!(store.user(OPERATOR, root).await.unwrap().enabled);
 }

@@ -82,7 +82,7 @@ async fn tenants_and_pbxs_are_the_operators_to_add(db: Db) {
         store.add_tenant(*own, "third", json!({})).await.map(drop),
         store.set_tenant_enabled(*own, *tenant, false).await,
         store.add_pbx(*own, new_pbx(*tenant, "second")).await.map(drop),
-        store.change_pbx(*own, *pbx, PbxChange { enabled: Some(false), ..PbxChange::default() }).await.map(drop),
+        store.change_pbx(*own, *pbx, None, PbxChange { enabled: Some(false), ..PbxChange::default() }).await.map(drop),
     ];
     assert!(refused.iter().all(|r| matches!(r, Err(Error::OperatorOnly { .. }))), "{refused:?}");
     assert!(store.pbx(OPERATOR, *pbx).await.unwrap().enabled, "nothing was changed");

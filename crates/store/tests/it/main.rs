@@ -36,5 +36,6 @@ mod postgres;
 mod quotas;
 mod secrets;
 mod settings;
+mod tenants;
 mod transcripts;
 mod webhooks;

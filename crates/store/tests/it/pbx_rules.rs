@@ -46,9 +46,9 @@ async fn a_shared_pbx_is_the_operators(db: Db) {
     ];
     assert!(unseen.iter().all(|r| matches!(r, Err(Error::NotFound { .. }))), "{unseen:?}");
     let change = PbxChange { host: Some("elsewhere".to_owned()), ..PbxChange::default() };
-    let refused = store.change_pbx(scope, pbx, change.clone()).await;
+    let refused = store.change_pbx(scope, pbx, None, change.clone()).await;
     assert!(matches!(refused, Err(Error::OperatorOnly { .. })), "{refused:?}");
-    assert_eq!(store.change_pbx(OPERATOR, pbx, change).await.unwrap().host, "elsewhere");
+    assert_eq!(store.change_pbx(OPERATOR, pbx, None, change).await.unwrap().host, "elsewhere");
 }
 
 async fn a_tenant_knows_the_name_of_a_shared_pbx_its_calls_name(db: Db) {

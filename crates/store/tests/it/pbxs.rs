@@ -34,7 +34,7 @@ async fn everything_but_name_and_tenant_can_be_changed(db: Db) {
         inbound_contexts: Some(vec!["a".to_owned(), "b".to_owned()]),
         enabled: Some(false),
     };
-    let changed = db.store.change_pbx(OPERATOR, pbx, change).await.unwrap();
+    let changed = db.store.change_pbx(OPERATOR, pbx, None, change).await.unwrap();
     let expected = Pbx {
         host: "pbx".to_owned(),
         ami_port: 5039,
@@ -50,6 +50,7 @@ async fn everything_but_name_and_tenant_can_be_changed(db: Db) {
         inbound_contexts: vec!["a".to_owned(), "b".to_owned()],
         enabled: false,
         changed_at: changed.changed_at,
+        version: 2,
         ..before
     };
     assert_eq!(changed, expected);
@@ -70,14 +71,17 @@ async fn what_is_not_named_stays_and_every_change_is_seen(db: Db) {
     ];
     for change in changes {
         let tls = change.ami_tls.clone().unwrap_or_default();
-        let changed = db.store.change_pbx(OPERATOR, pbx, change).await.unwrap();
+        let changed = db.store.change_pbx(OPERATOR, pbx, None, change).await.unwrap();
         assert!(changed.changed_at > before.changed_at);
-        assert_eq!(changed, Pbx { ami_tls: tls, changed_at: changed.changed_at, ..before });
+        assert_eq!(
+            changed,
+            Pbx { ami_tls: tls, changed_at: changed.changed_at, version: before.version + 1, ..before }
+        );
         before = changed;
     }
     let secrets = db.store.pbx_secrets(OPERATOR, pbx).await.unwrap();
     assert_eq!(secrets.ari_password.expose_secret(), ARI_PASSWORD);
     let nobody = aimg_core::PbxId::from_uuid(uuid::Uuid::nil());
-    let missing = db.store.change_pbx(OPERATOR, nobody, PbxChange::default()).await;
+    let missing = db.store.change_pbx(OPERATOR, nobody, None, PbxChange::default()).await;
     assert!(matches!(missing, Err(Error::NotFound { .. })), "{missing:?}");
 }

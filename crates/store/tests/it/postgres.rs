@@ -9,7 +9,7 @@ use aimg_testbed::postgres::SUPERUSER;
 use crate::fixture::{Db, OPERATOR, changes_of, key, session};
 use crate::opening::migrate_together;
 use crate::{
-    accounts, calls, idempotency, isolation, pbx_rules, pbxs, quotas, secrets, settings, transcripts, webhooks,
+    accounts, calls, idempotency, isolation, pbx_rules, pbxs, quotas, secrets, settings, tenants, transcripts, webhooks,
 };
 
 /// Tables of which a tenant sees nothing.
@@ -33,6 +33,7 @@ async fn every_case_holds() {
         quotas::CASES,
         secrets::CASES,
         settings::CASES,
+        tenants::CASES,
         transcripts::CASES,
         webhooks::CASES,
     ];

@@ -396,7 +396,7 @@ async fn a_webhook_that_fails_is_disabled_with_an_entry(db: Db) {
     assert!(!store.disable_webhook(webhook, "again").await.unwrap(), "it is");
     let row = store.webhook(OPERATOR, webhook).await.unwrap();
     assert_eq!((row.enabled, row.disabled_reason.as_deref()), (false, Some("it failed for 5 days")));
-    let log = store.audit_log(TenantScope::Tenant(tenant), None, 10).await.unwrap();
+    let log = store.audit_log(TenantScope::Tenant(tenant), aimg_store::AuditFilter::default()).await.unwrap();
     let [entry] = &log[..] else { panic!("one entry: {log:?}") };
     assert_eq!((entry.action.as_str(), entry.target.as_str()), ("webhook.disable", webhook.to_string().as_str()));
     let on = WebhookChange { enabled: Some(true), ..WebhookChange::default() };

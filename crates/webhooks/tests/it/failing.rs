@@ -85,7 +85,7 @@ async fn a_webhook_that_nothing_reaches_is_disabled() {
         .await;
         assert!(disabled.disabled_reason.as_ref().is_some_and(|r| r.contains(words)), "{disabled:?}");
         assert_eq!(receiver.received().len(), attempts, "{manner:?}");
-        let log = store.audit_log(TenantScope::Tenant(acme), None, 10).await.unwrap();
+        let log = store.audit_log(TenantScope::Tenant(acme), aimg_store::AuditFilter::default()).await.unwrap();
         assert_eq!(log.iter().map(|e| e.action.as_str()).collect::<Vec<_>>(), ["webhook.disable"]);
         eventually(DEADLINE, async || (dispatcher.watch().observe().disabled == 1).then_some(())).await;
     }
