@@ -1,6 +1,7 @@
 //! Quotas over HTTP, and the bound on requests that is enforced here.
 
 use aimg_core::{Role, TenantScope};
+use aimg_store::AuditFilter;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -36,7 +37,7 @@ async fn a_quota_is_set_and_seen_and_bounds_the_requests_of_its_tenant_alone() {
     let bounds = json!({ "concurrent_sessions": 2, "storage_bytes": 1_000, "requests_per_minute": 3 });
     let (status, quota) = set(bounds.clone()).await;
     assert_eq!((status, &quota["bounds"]), (StatusCode::OK, &bounds));
-    let log = service.store.audit_log(TenantScope::Tenant(world.tenant), None, 1).await.unwrap();
+    let log = service.store.audit_log(TenantScope::Tenant(world.tenant), AuditFilter::default()).await.unwrap();
     assert_eq!((log[0].action.as_str(), &log[0].detail), ("quota.change", &bounds));
 
     for _ in 0..3 {

@@ -1,6 +1,7 @@
 //! Settings over HTTP: in force, changed, taken back, refused.
 
 use aimg_core::{Role, TenantScope};
+use aimg_store::AuditFilter;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -42,7 +43,7 @@ async fn a_setting_is_changed_and_taken_back_and_both_are_written_down() {
     }
     let (_, after) = ask(&service, &admin, Method::GET, DAYS, None).await;
     assert_eq!((&after["value"], &after["origin"]), (&json!(90), origin));
-    let log = service.store.audit_log(TenantScope::Tenant(service.tenants[0]), None, 100).await.unwrap();
+    let log = service.store.audit_log(TenantScope::Tenant(service.tenants[0]), AuditFilter::default()).await.unwrap();
     let log: Vec<_> = log.iter().filter(|e| e.action.starts_with("setting.")).collect();
     let log: Vec<_> = log.into_iter().map(|e| (e.action.as_str(), e.detail.clone())).collect();
     assert_eq!(log, [("setting.reset", Value::Null), ("setting.change", json!({ "value": 30 }))]);

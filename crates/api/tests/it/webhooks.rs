@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aimg_core::{Role, TenantScope, Timestamp, WebhookEvent};
-use aimg_store::Announcement;
+use aimg_store::{Announcement, AuditFilter};
 use aimg_webhooks::Dispatcher;
 use axum::Router;
 use axum::extract::State;
@@ -57,7 +57,7 @@ fn announcement(service: &Service, of: usize, id: &str) -> Announcement {
 }
 
 async fn actions(service: &Service, of: usize) -> Vec<String> {
-    let log = service.store.audit_log(TenantScope::Tenant(service.tenants[of]), None, 100).await.unwrap();
+    let log = service.store.audit_log(TenantScope::Tenant(service.tenants[of]), AuditFilter::default()).await.unwrap();
     let of_webhooks = log.into_iter().map(|entry| entry.action).filter(|action| action.starts_with("webhook."));
     let mut actions: Vec<String> = of_webhooks.collect();
     actions.reverse();
