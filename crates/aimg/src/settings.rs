@@ -82,6 +82,17 @@ pub(crate) struct HttpSettings {
     pub(crate) account_requests_a_second: NonZeroU32,
 }
 
+/// What telling webhooks is set up with.
+#[derive(Clone, Debug)]
+pub(crate) struct WebhookSettings {
+    /// Which addresses they may have.
+    pub(crate) policy: aimg_outbound::Policy,
+    /// How long one may take to answer.
+    pub(crate) timeout: Duration,
+    /// How long messages are kept.
+    pub(crate) retention: Duration,
+}
+
 /// All settings, parsed and checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -107,6 +118,8 @@ pub(crate) struct Settings {
     pub(crate) ari_listen: Option<AriListen>,
     /// The HTTP service.
     pub(crate) http: HttpSettings,
+    /// How webhooks are told.
+    pub(crate) webhooks: WebhookSettings,
     /// The log.
     pub(crate) log: LogSettings,
     /// How long a call waits in the hook for its capture, at most.
@@ -149,6 +162,7 @@ impl Settings {
             address_requests_a_second: reader.read(&table::HTTP_ADDRESS_REQUESTS),
             account_requests_a_second: reader.read(&table::HTTP_ACCOUNT_REQUESTS),
         };
+        let webhooks = read_webhooks(&mut reader);
         let log = LogSettings {
             filter: reader
                 .read_or(&table::LOG_FILTER, if debug { table::LOG_FILTER_DEBUG } else { table::LOG_FILTER_PLAIN }),
@@ -170,6 +184,7 @@ impl Settings {
             media,
             ari_listen,
             http,
+            webhooks,
             log,
             hook_timeout,
             taps_max,
@@ -216,6 +231,16 @@ fn read_ari_listen(reader: &mut Reader) -> Option<AriListen> {
         _ => {}
     }
     Some(AriListen { address: address?, tls: certificate.zip(key).map(|(certificate, key)| [certificate, key]) })
+}
+
+fn read_webhooks(reader: &mut Reader) -> WebhookSettings {
+    const DAY_S: u64 = 24 * 3_600;
+    let allowed = reader.read(&table::WEBHOOKS_ALLOW_PRIVATE);
+    WebhookSettings {
+        policy: aimg_outbound::Policy { allowed, allow_http: reader.read(&table::WEBHOOKS_ALLOW_HTTP) },
+        timeout: Duration::from_millis(reader.read(&table::WEBHOOKS_TIMEOUT_MS)),
+        retention: Duration::from_secs(DAY_S * reader.read(&table::WEBHOOKS_RETENTION_DAYS)),
+    }
 }
 
 fn read_media(reader: &mut Reader) -> MediaSettings {

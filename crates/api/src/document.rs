@@ -10,7 +10,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::caller::SESSION_COOKIE;
 use crate::problem::{Code, Problem};
 use crate::server::Desk;
-use crate::{auth, call_sessions, live_audio, recordings};
+use crate::{auth, call_sessions, live_audio, recordings, webhooks};
 
 /// Below which every operation is.
 const BASE: &str = "/api/v1";
@@ -35,6 +35,7 @@ fn resources() -> OpenApiRouter<Desk> {
         .merge(call_sessions::routes())
         .merge(recordings::routes())
         .merge(live_audio::routes())
+        .merge(webhooks::routes())
 }
 
 /// The document and the page that shows it.

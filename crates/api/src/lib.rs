@@ -42,6 +42,7 @@ mod schema;
 mod server;
 mod setup_page;
 mod users;
+mod webhooks;
 mod websocket;
 
 pub use config::{Config, WebSocketConfig};

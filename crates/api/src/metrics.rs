@@ -28,8 +28,9 @@ pub(crate) async fn metrics(
         count(&desk.counters.refused);
         return refusal(desk.config.metrics_token.is_some());
     }
-    let scrape =
-        collect::collect(&desk.monitor.observe(), &desk.counters, desk.config.connections_max, &desk.sockets.counts());
+    let (observed, sockets) = (desk.monitor.observe(), desk.sockets.counts());
+    let (connections_max, webhooks) = (desk.config.connections_max, desk.deliveries.observe());
+    let scrape = collect::collect(&observed, &desk.counters, connections_max, &sockets, &webhooks);
     ([(CONTENT_TYPE, OPEN_METRICS)], scrape.text()).into_response()
 }
 

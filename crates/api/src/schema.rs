@@ -81,6 +81,8 @@ name_schemas! {
     RoleSchema as "Role" = aimg_core::Role::ALL.iter().map(|r| r.name()).collect();
     PermissionSchema as "Permission" = aimg_core::Permission::ALL.iter().map(|p| p.name()).collect();
     CallDirectionSchema as "CallDirection" = [CallDirection::Inbound, CallDirection::Outbound].map(CallDirection::name).into();
+    WebhookEventSchema as "WebhookEvent" = aimg_core::WebhookEvent::ALL.iter().map(|e| e.name()).collect();
+    DeliveryStateSchema as "DeliveryState" = aimg_store::DeliveryState::ALL.iter().map(|s| s.name()).collect();
     CallStateSchema as "CallState" = aimg_core::CallState::ALL.iter().map(|s| s.name()).collect();
 }
 

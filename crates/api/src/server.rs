@@ -9,6 +9,7 @@ use aimg_cluster::Bus;
 use aimg_gateway::{Ears, Monitor};
 use aimg_recording::Archive;
 use aimg_store::Store;
+use aimg_webhooks::Courier;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
@@ -41,6 +42,10 @@ pub struct Backend {
     pub accounts: Accounts,
     /// The recordings on this node's disk.
     pub archive: Archive,
+    /// What webhooks are tried with.
+    pub courier: Courier,
+    /// How webhooks are told what happens.
+    pub deliveries: aimg_webhooks::Watch,
 }
 
 /// What requests are answered from.
@@ -53,6 +58,8 @@ pub(crate) struct Desk {
     pub(crate) store: Store,
     pub(crate) accounts: Accounts,
     pub(crate) archive: Archive,
+    pub(crate) courier: Courier,
+    pub(crate) deliveries: aimg_webhooks::Watch,
     pub(crate) counters: Arc<Counters>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) sockets: Arc<Sockets>,
@@ -84,7 +91,7 @@ impl Server {
         let listener = TcpListener::from_std(listener)?;
         let (stop, stopped) = watch::channel(false);
         let counters = Arc::<Counters>::default();
-        let Backend { monitor, ears, bus, store, accounts, archive } = backend;
+        let Backend { monitor, ears, bus, store, accounts, archive, courier, deliveries } = backend;
         let limits = Arc::new(Limits::new(&config));
         let counters_shown = Arc::clone(&counters);
         let desk = Desk {
@@ -95,6 +102,8 @@ impl Server {
             store,
             accounts,
             archive,
+            courier,
+            deliveries,
             counters: counters_shown,
             limits,
             sockets: Arc::default(),

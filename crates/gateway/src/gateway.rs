@@ -24,6 +24,7 @@ use crate::journal::Journal;
 use crate::link::{Link, LinkReport};
 use crate::links::{Links, Running, Wanted, id_seed};
 use crate::monitor::{Instruments, LinkWatch, Monitor};
+use crate::outage::{DOWN_AFTER, Outages};
 use crate::purge::Purge;
 use crate::quota::QuotaKeeper;
 use crate::recovery::Left;
@@ -254,6 +255,15 @@ impl Gateway {
         let (report, watched) = watch::channel(LinkReport { pbx: pbx.name.clone(), ..LinkReport::default() });
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(self.studio.instruments.herald.clone().follow(pbx.tenant, pbx.id, watched.clone()));
+        let outages = Outages {
+            journal: self.studio.journal.clone(),
+            clock: self.studio.clock,
+            node: self.config.node.clone(),
+            tenants: pbx.tenant.into_iter().collect(),
+            pbx: pbx.id,
+            ari_alone,
+        };
+        tokio::spawn(outages.tell(watched.clone(), DOWN_AFTER));
         let row_of = pbx.changed_at;
         let ari = self.ari_client(&pbx, &secrets, &ari_config)?;
         let ami_config = ami_config(&pbx, &secrets);

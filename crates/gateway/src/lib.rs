@@ -27,6 +27,7 @@ mod journal;
 mod link;
 mod links;
 mod monitor;
+mod outage;
 mod pbx_config;
 mod purge;
 mod quota;

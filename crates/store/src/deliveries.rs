@@ -8,7 +8,7 @@ use std::str::FromStr;
 use aimg_core::{DeliveryId, SessionId, TenantId, TenantScope, Timestamp, WebhookEvent, WebhookId};
 use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder, QuerySelect};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::entity::webhook_delivery;
@@ -23,7 +23,7 @@ pub const DELIVERIES_LIMIT_MAX: u64 = 1_000;
 pub const REPLAYED_MAX: u64 = 10_000;
 
 /// Where a delivery stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
     /// It is to be sent, or is being sent.

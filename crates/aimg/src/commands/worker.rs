@@ -8,6 +8,7 @@ use aimg_accounts::{Accounts, Policy};
 use aimg_gateway::{Config, Gateway, Parts, Sockets, Stop};
 use aimg_media::Clock;
 use aimg_recording::Archive;
+use aimg_webhooks::{Courier, Dispatcher};
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,6 +23,9 @@ use crate::settings::{LogFormat, Settings};
 pub(super) const PBXS_EVERY: Duration = Duration::from_secs(2);
 /// How long a stop waits for captures to be taken down.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A message to a webhook is anybody's again so long after it should have been answered twice: the database may be slow.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
 /// What the first line of output says.
 #[derive(Debug, Serialize)]
@@ -64,6 +68,8 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
     let accounts = Accounts::new(store.clone(), Policy::default())?;
     let gateway = Gateway::start(config, store.clone(), sockets, rand::random()).await?;
     let archive = Archive::new(node.clone(), &settings.recordings_dir, &settings.spool_dir);
+    let courier = courier(&settings)?;
+    let dispatcher = Dispatcher::start(dispatcher_config(&settings), store.clone(), courier.clone());
     let backend = aimg_api::Backend {
         monitor: gateway.monitor(),
         ears: gateway.ears(),
@@ -71,6 +77,8 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
         store,
         accounts: accounts.clone(),
         archive,
+        courier,
+        deliveries: dispatcher.watch(),
     };
     let start_http = |listener| aimg_api::Server::start(http_config(&settings), listener, backend);
     let http = listener.map(start_http).transpose()?;
@@ -106,8 +114,24 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
     if let Some(http) = http {
         http.stop().await;
     }
+    dispatcher.stop().await;
     end?;
     Ok(())
+}
+
+/// What tells webhooks, and may not go everywhere.
+fn courier(settings: &Settings) -> anyhow::Result<Courier> {
+    let timeout = settings.webhooks.timeout;
+    let config = aimg_outbound::Config { connect_timeout: timeout, timeout };
+    Ok(Courier::new(aimg_outbound::Client::new(settings.webhooks.policy.clone(), config)?))
+}
+
+fn dispatcher_config(settings: &Settings) -> aimg_webhooks::Config {
+    aimg_webhooks::Config {
+        lease: 2 * settings.webhooks.timeout + LEASE_MARGIN,
+        retention: settings.webhooks.retention,
+        ..aimg_webhooks::Config::default()
+    }
 }
 
 /// Any byte says so. A parent that is gone does not need to know.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use aimg_core::NodeId;
+use aimg_outbound::Network;
 use aimg_store::PostgresPlace;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
@@ -89,6 +90,11 @@ pub(super) fn hosts(text: &str) -> Option<Vec<String>> {
 /// Addresses separated by commas.
 pub(super) fn addresses(text: &str) -> Option<Vec<IpAddr>> {
     text.split(',').map(str::trim).filter(|address| !address.is_empty()).map(|address| address.parse().ok()).collect()
+}
+
+/// Networks separated by commas.
+pub(super) fn networks(text: &str) -> Option<Vec<Network>> {
+    text.split(',').map(str::trim).filter(|network| !network.is_empty()).map(|network| network.parse().ok()).collect()
 }
 
 /// Directives that tracing understands.

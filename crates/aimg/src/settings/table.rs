@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use aimg_core::NodeId;
+use aimg_outbound::Network;
 use aimg_store::PostgresPlace;
 use secrecy::SecretString;
 
@@ -187,6 +188,22 @@ settings! {
         Text("50"), |s| s.parse().ok(),
         "1 or more",
         "Requests of one user or API key, on the average of some seconds.";
+    WEBHOOKS_ALLOW_PRIVATE: Vec<Network> = "webhooks.allow_private", "AIMG_WEBHOOKS_ALLOW_PRIVATE", Unset,
+        format::networks,
+        "networks such as `10.1.0.0/16` or `fd00::/8`, and addresses, separated by commas",
+        "Private networks in which webhooks may be. Without it they are on the internet: a tenant must not reach what only \
+         this machine can (`docs/webhooks.md`).";
+    WEBHOOKS_ALLOW_HTTP: bool = "webhooks.allow_http", "AIMG_WEBHOOKS_ALLOW_HTTP", Text("false"), format::flag,
+        "true or false",
+        "Whether webhooks may be told over http, which is not encrypted: messages have phone numbers in them.";
+    WEBHOOKS_TIMEOUT_MS: u64 = "webhooks.timeout_ms", "AIMG_WEBHOOKS_TIMEOUT_MS", Text("10000"),
+        |s| format::count(s, 100..=60_000),
+        "100 to 60000",
+        "How long a webhook may take to answer, in milliseconds.";
+    WEBHOOKS_RETENTION_DAYS: u64 = "webhooks.retention_days", "AIMG_WEBHOOKS_RETENTION_DAYS", Text("14"),
+        |s| format::count(s, 4..=3_650),
+        "4 to 3650",
+        "How long messages to webhooks are kept, so that they can be replayed.";
     LOG_FILTER: String = "log.filter", "AIMG_LOG", Derived("`info`; with DEBUG `info,aimg=debug`"), format::log_filter,
         "directives such as `info` or `warn,aimg_media=debug`",
         "What is logged.";

@@ -29,6 +29,7 @@ pub(crate) fn collect(
     http: &Counters,
     connections_max: usize,
     sockets: &SocketCounts,
+    webhooks: &aimg_webhooks::Observation,
 ) -> Scrape {
     let Observation {
         uptime,
@@ -82,6 +83,7 @@ pub(crate) fn collect(
     socket_counts(s, sockets);
     bus_counts(s, *bus);
     alarm_states(s, &names, alarms);
+    webhook_counts(s, webhooks);
     http_counts(s, http, connections_max);
     scrape
 }
@@ -405,6 +407,19 @@ fn bus_counts(s: &mut Scrape, counts: BusCounts) {
     s.count(&f::BUS_RESYNCS, vec![], resyncs);
     s.gauge(&f::BUS_KEPT, vec![], kept as f64);
     s.gauge(&f::BUS_KEPT_BYTES, vec![], kept_bytes as f64);
+}
+
+fn webhook_counts(s: &mut Scrape, observed: &aimg_webhooks::Observation) {
+    let aimg_webhooks::Observation { delivered, failed, gave_up, disabled, sending, sending_max, pending, oldest_age } =
+        *observed;
+    for (outcome, count) in [("delivered", delivered), ("failed", failed), ("gave_up", gave_up)] {
+        s.count(&f::WEBHOOK_DELIVERIES, vec![("outcome", outcome.to_owned())], count);
+    }
+    s.count(&f::WEBHOOK_DISABLED, vec![], disabled);
+    s.gauge(&f::WEBHOOK_SENDING, vec![], sending as f64);
+    s.gauge(&f::WEBHOOK_SENDING_MAX, vec![], sending_max as f64);
+    s.gauge(&f::WEBHOOK_PENDING, vec![], pending as f64);
+    s.gauge(&f::WEBHOOK_OLDEST, vec![], oldest_age.as_secs_f64());
 }
 
 fn http_counts(s: &mut Scrape, http: &Counters, connections_max: usize) {

@@ -196,6 +196,17 @@ families! {
     DISK_RESERVE: Gauge "aimg_disk_reserve_bytes" [] "What is kept free of both.";
     DISK_REFUSED: Counter "aimg_disk_captures_refused_total" [] "Captures that did not begin for want of room.", "Alarm `disk_low`.";
 
+    WEBHOOK_DELIVERIES: Counter "aimg_webhook_deliveries_total" ["outcome"]
+        "Messages to webhooks: delivered, failed (an attempt; most are tried again), or gave_up (tried for three days).",
+        "Many failed ones: look which webhooks are failing (`GET /api/v1/webhooks`), and tell their tenants.";
+    WEBHOOK_DISABLED: Counter "aimg_webhook_disabled_total" [] "Webhooks that were disabled because nothing reached them.",
+        "The log names each; the tenant enables it again.";
+    WEBHOOK_SENDING: Gauge "aimg_webhook_sending" [] "Messages to webhooks that are under way.";
+    WEBHOOK_SENDING_MAX: Gauge "aimg_webhook_sending_max" [] "So many may be; the others wait.";
+    WEBHOOK_PENDING: Gauge "aimg_webhook_pending" []
+        "Messages of all nodes that wait to be sent to enabled webhooks, first or again; counted every ten seconds.";
+    WEBHOOK_OLDEST: Gauge "aimg_webhook_oldest_pending_seconds" [] "How old the oldest of them is.",
+        "Over minutes while few attempts fail: this node does not keep up, or the store is slow.";
     HTTP_CONNECTIONS: Gauge "aimg_http_connections" [] "Open connections to this service.";
     HTTP_CONNECTIONS_MAX: Gauge "aimg_http_connections_max" [] "Connections that may be open; others wait in the kernel.";
     HTTP_ACCEPTED: Counter "aimg_http_connections_accepted_total" [] "Connections taken.";

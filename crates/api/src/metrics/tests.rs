@@ -23,6 +23,18 @@ use crate::websocket::limits::SocketCounts;
 const TENANT: &str = "0198c1de-1111-7000-8000-000000000001";
 const PBX: &str = "0198c1de-1111-7000-8000-000000000002";
 
+/// Small, so that none of them is another one's number.
+const WEBHOOKS: aimg_webhooks::Observation = aimg_webhooks::Observation {
+    delivered: 11,
+    failed: 12,
+    gave_up: 13,
+    disabled: 14,
+    sending: 15,
+    sending_max: 16,
+    pending: 17,
+    oldest_age: Duration::from_millis(18_500),
+};
+
 /// Greater than every bound that is shown too.
 const FIRST: u64 = 100_000;
 
@@ -186,7 +198,7 @@ impl Numbers {
 fn text(observed: &Observation) -> String {
     let http = Counters::default();
     count(&http.requests);
-    collect(observed, &http, 64, &SocketCounts::default()).text()
+    collect(observed, &http, 64, &SocketCounts::default(), &WEBHOOKS).text()
 }
 
 /// The value of a sample, by its name and a few of its labels.
@@ -218,7 +230,7 @@ fn parse_strictly(text: &str) -> usize {
 #[test]
 fn every_metric_is_shown_and_the_text_is_open_metrics() {
     let observed = Numbers::default().observation();
-    let scrape = collect(&observed, &Counters::default(), 64, &SocketCounts::default());
+    let scrape = collect(&observed, &Counters::default(), 64, &SocketCounts::default(), &WEBHOOKS);
     assert_eq!(scrape.missing(), [""; 0], "these have no value even where everything has happened");
     let text = scrape.text();
     assert!(parse_strictly(&text) > 200, "{text}");
@@ -253,7 +265,7 @@ fn numbers_are_where_they_belong() {
     let (ledger, class) = (observed.flows.values().next().unwrap().ledger, r#"direction="caller",codec="ulaw""#);
     let pbx = format!(r#"tenant="{TENANT}",pbx="{PBX}",pbx_name="a \"strange\" \\ name\n""#);
     let finished = tally.flows.values().next().unwrap();
-    let cases: [(&str, &[&str], f64); 16] = [
+    let cases: [(&str, &[&str], f64); 21] = [
         ("aimg_shard_packets_refused_total", &[r#"shard="1""#, r#"reason="foreign""#], shard.foreign as f64),
         ("aimg_shard_packets_refused_total", &[r#"shard="1""#, r#"reason="csrc""#], shard.malformed[2] as f64),
         ("aimg_shard_queue_full_total", &[r#"shard="1""#, r#"queue="keeper""#], shard.keeper_full as f64),
@@ -274,6 +286,11 @@ fn numbers_are_where_they_belong() {
         ("aimg_alarm", &[r#"alarm="ari_down""#, r#"severity="critical""#, &pbx], 1.0),
         ("aimg_alarm", &[r#"alarm="disk_low""#], 0.0),
         ("aimg_http_requests_total", &[], 1.0),
+        ("aimg_webhook_deliveries_total", &[r#"outcome="delivered""#], 11.0),
+        ("aimg_webhook_deliveries_total", &[r#"outcome="gave_up""#], 13.0),
+        ("aimg_webhook_disabled_total", &[], 14.0),
+        ("aimg_webhook_pending", &[], 17.0),
+        ("aimg_webhook_oldest_pending_seconds", &[], 18.5),
     ];
     for (name, labels, expected) in cases {
         assert_eq!(value(&text, name, labels), expected, "{name} {labels:?}\n{text}");

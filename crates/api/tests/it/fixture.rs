@@ -10,8 +10,10 @@ use aimg_cluster::Bus;
 use aimg_core::{DataKey, Role, TenantId, TenantScope};
 use aimg_gateway::{Config, Gateway, Parts, Sockets, Stop};
 use aimg_media::Clock;
+use aimg_outbound::{Client, Policy as Reach};
 use aimg_recording::Archive;
 use aimg_store::Store;
+use aimg_webhooks::{Courier, Dispatcher};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -31,6 +33,7 @@ pub(crate) struct Service {
     pub(crate) tenants: [TenantId; 2],
     http: reqwest::Client,
     server: Server,
+    _dispatcher: Dispatcher,
     stop: Option<oneshot::Sender<()>>,
     gateway: Option<JoinHandle<()>>,
     /// Where its database, spools and recordings are.
@@ -76,11 +79,34 @@ impl Service {
         let listener = aimg_api::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let node = "test".parse().unwrap();
         let archive = Archive::new(node, dir.path().join("recordings"), dir.path().join("spool"));
-        let backend =
-            Backend { monitor, ears, bus: bus.clone(), store: store.clone(), accounts: accounts.clone(), archive };
+        let courier = courier();
+        // Webhooks wait until a test has them told.
+        let idle = aimg_webhooks::Config { sending_max: 0, ..aimg_webhooks::Config::default() };
+        let dispatcher = Dispatcher::start(idle, store.clone(), courier.clone());
+        let backend = Backend {
+            monitor,
+            ears,
+            bus: bus.clone(),
+            store: store.clone(),
+            accounts: accounts.clone(),
+            archive,
+            courier,
+            deliveries: dispatcher.watch(),
+        };
         let server = Server::start(change(config), listener, backend).unwrap();
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { store, accounts, bus, tenants, http, server, stop: Some(stop), gateway: Some(gateway), dir }
+        Self {
+            store,
+            accounts,
+            bus,
+            tenants,
+            http,
+            server,
+            _dispatcher: dispatcher,
+            stop: Some(stop),
+            gateway: Some(gateway),
+            dir,
+        }
     }
 
     /// An address of the service, such as `/healthz`.
@@ -118,6 +144,13 @@ impl Service {
         }
         self.server.stop().await;
     }
+}
+
+/// Webhooks may be on this machine, without TLS.
+pub(crate) fn courier() -> Courier {
+    let reach = Reach { allowed: vec!["127.0.0.0/8".parse().unwrap()], allow_http: true };
+    let timeout = Duration::from_secs(10);
+    Courier::new(Client::new(reach, aimg_outbound::Config { connect_timeout: timeout, timeout }).unwrap())
 }
 
 /// Somebody who is logged in.

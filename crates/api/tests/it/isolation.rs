@@ -84,6 +84,9 @@ fn body(operation: &str, world: &World) -> Value {
         "POST /auth/password" => json!({ "old_password": "not this one", "new_password": "another fine one" }),
         "POST /call-sessions/bulk" => json!({ "action": "delete", "ids": [world.holes["call-sessions/{id}"]] }),
         "POST /call-sessions/export" => json!({ "format": "csv", "ids": [world.holes["call-sessions/{id}"]] }),
+        "POST /webhooks" => json!({ "url": "https://example.org/", "events": ["call.ended"] }),
+        "PATCH /webhooks/{id}" => json!({ "description": "taken over" }),
+        "POST /webhooks/{id}/replay" => json!({ "since": "2020-01-01T00:00:00Z", "delivered": true }),
         other => panic!("{other} takes a body: write one down here"),
     }
 }

@@ -9,5 +9,6 @@ mod fixture;
 mod isolation;
 mod recordings;
 mod schemathesis;
+mod webhooks;
 mod websocket;
 mod world;

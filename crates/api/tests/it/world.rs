@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use aimg_accounts::{KeyRequest, MadeKey, Principal};
 use aimg_core::{
     AriLink, CallDirection, CallEvent, CallEventKind, CallState, Codec, LegRow, Permission, Role, SessionRow, TapMode,
-    TenantId, TenantScope, Timestamp, Tls, Uniqueid,
+    TenantId, TenantScope, Timestamp, Tls, Uniqueid, WebhookEvent,
 };
-use aimg_store::{Change, NewPbx, RecordingRow};
+use aimg_store::{Announcement, Change, DeliveryFilter, NewPbx, NewWebhook, RecordingRow};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
@@ -47,12 +47,25 @@ impl World {
         };
         let kind = CallEventKind::QueueJoined { queue: mark.clone() };
         let event = CallEvent { tenant, pbx: pbx.id, session: session.id, at: session.started_at, kind };
+        let webhook = store.add_webhook(operator, new_webhook(tenant, &mark)).await.unwrap();
+        let told = Announcement {
+            tenant,
+            event: WebhookEvent::PbxUp,
+            id: mark.clone(),
+            at: session.started_at,
+            session: None,
+            data: serde_json::json!({ "pbx": mark }),
+        };
+        store.announce(operator, &told).await.unwrap();
+        let delivery = store.deliveries(operator, webhook.id, DeliveryFilter::default()).await.unwrap().remove(0);
         let holes = BTreeMap::from([
             ("tenants/{id}", tenant.to_string()),
             ("pbxs/{id}", pbx.id.to_string()),
             ("users/{id}", user.id.to_string()),
             ("api-keys/{id}", key.id.to_string()),
             ("call-sessions/{id}", session.id.to_string()),
+            ("webhooks/{id}", webhook.id.to_string()),
+            ("deliveries/{delivery}", delivery.id.to_string()),
             ("recordings/{id}", format!("{}.0", session.id)),
         ]);
         let changes = vec![
@@ -126,6 +139,17 @@ pub(crate) fn new_pbx(tenant: TenantId, name: &str) -> NewPbx {
         tap_mode: TapMode::Ami,
         codec: Codec::Ulaw,
         inbound_contexts: vec![name.to_owned()],
+    }
+}
+
+fn new_webhook(tenant: TenantId, mark: &str) -> NewWebhook {
+    NewWebhook {
+        tenant,
+        // Nobody listens there either.
+        url: format!("http://127.0.0.1:1/{mark}"),
+        description: mark.to_owned(),
+        events: WebhookEvent::ALL.to_vec(),
+        secret: aimg_webhooks::make_secret(),
     }
 }
 
