@@ -79,6 +79,7 @@ fn takes_idempotency_key(post: &mut Operation) {
         .build();
     post.parameters.get_or_insert_default().push(key.into());
     for (status, words) in [
+        ("400", "The body is no JSON, or the idempotency key none"),
         ("409", "It stands against something that is there, or the same request is under way"),
         ("422", "A value is not allowed, or the idempotency key belongs to another request"),
     ] {

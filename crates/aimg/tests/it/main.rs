@@ -47,5 +47,6 @@ mod taken_over;
 mod tap_ami;
 mod tap_hook;
 mod tls;
+mod webhooks;
 mod where_spoken;
 mod worker_dies;
