@@ -91,7 +91,7 @@ struct WebhookWithSecret {
 struct Webhooks {
     /// The webhooks.
     items: Vec<Webhook>,
-    /// The next page's `before`; absent on the last page.
+    /// The next page's `after`; absent on the last page.
     next: Option<Uuid>,
 }
 
@@ -138,7 +138,7 @@ struct WebhookQuery {
     /// Of this tenant; for a super admin, who sees all.
     tenant: Option<Uuid>,
     /// Those older than this one: `next` of the page before.
-    before: Option<Uuid>,
+    after: Option<Uuid>,
     /// At most so many; 100 where it is absent.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u64>,
@@ -201,7 +201,7 @@ struct Delivery {
 struct Deliveries {
     /// The deliveries, without their messages.
     items: Vec<Delivery>,
-    /// The next page's `before`; absent on the last page.
+    /// The next page's `after`; absent on the last page.
     next: Option<Uuid>,
 }
 
@@ -217,7 +217,7 @@ struct DeliveryQuery {
     #[param(value_type = Option<WebhookEventSchema>)]
     event: Option<WebhookEvent>,
     /// Those older than this one: `next` of the page before.
-    before: Option<Uuid>,
+    after: Option<Uuid>,
     /// At most so many; 100 where it is absent.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u64>,
@@ -252,7 +252,7 @@ async fn list(
     Query(query): Query<WebhookQuery>,
 ) -> Result<Json<Webhooks>, Problem> {
     let limit = checked_limit(query.limit)?;
-    let (tenant, before) = (query.tenant.map(TenantId::from_uuid), query.before.map(WebhookId::from_uuid));
+    let (tenant, before) = (query.tenant.map(TenantId::from_uuid), query.after.map(WebhookId::from_uuid));
     let found = desk.store.webhooks(caller.scope(), tenant, before, limit).await?;
     let items: Vec<Webhook> = found.into_iter().map(Webhook::from).collect();
     Ok(Json(Webhooks { next: next_page(limit, items.last().map(|w| w.id), items.len()), items }))
@@ -424,7 +424,7 @@ async fn deliveries(
     let filter = DeliveryFilter {
         state: query.state,
         event: query.event,
-        before: query.before.map(DeliveryId::from_uuid),
+        before: query.after.map(DeliveryId::from_uuid),
         limit: Some(limit),
     };
     let found = desk.store.deliveries(caller.scope(), id, filter).await?;

@@ -135,7 +135,7 @@ async fn what_is_not_allowed_names_its_field() {
     }
     let unnamed = root.json(Method::POST, WEBHOOKS, Some(request("https://example.org/", good.clone()))).await;
     assert_eq!((unnamed.0, unnamed.1["field"].as_str()), (StatusCode::UNPROCESSABLE_ENTITY, Some("tenant")));
-    for wrong in ["limit=0", "limit=1001", "before=x", "what=1"] {
+    for wrong in ["limit=0", "limit=1001", "after=x", "what=1"] {
         let (status, problem) = admin.json(Method::GET, &format!("{WEBHOOKS}?{wrong}"), None).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{wrong}: {problem}");
     }
@@ -146,7 +146,7 @@ async fn what_is_not_allowed_names_its_field() {
     assert_eq!((one_more.0, one_more.1["code"].as_str()), (StatusCode::CONFLICT, Some("conflict")));
     let (_, page) = admin.json(Method::GET, &format!("{WEBHOOKS}?limit=15"), None).await;
     let next = page["next"].as_str().unwrap();
-    let (_, rest) = admin.json(Method::GET, &format!("{WEBHOOKS}?limit=15&before={next}"), None).await;
+    let (_, rest) = admin.json(Method::GET, &format!("{WEBHOOKS}?limit=15&after={next}"), None).await;
     assert_eq!((rest["items"].as_array().unwrap().len(), &rest["next"]), (5, &Value::Null));
     service.end().await;
 }
