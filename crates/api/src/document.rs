@@ -10,7 +10,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::caller::SESSION_COOKIE;
 use crate::problem::{Code, Problem};
 use crate::server::Desk;
-use crate::{auth, call_sessions, live_audio, recordings};
+use crate::{auth, call_sessions, control, live_audio, recordings};
 
 /// Below which every operation is.
 const BASE: &str = "/api/v1";
@@ -33,6 +33,7 @@ fn resources() -> OpenApiRouter<Desk> {
     OpenApiRouter::new()
         .merge(auth::routes())
         .merge(call_sessions::routes())
+        .merge(control::routes())
         .merge(recordings::routes())
         .merge(live_audio::routes())
 }

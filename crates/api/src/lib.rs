@@ -27,6 +27,7 @@ mod caller;
 mod clock;
 mod config;
 mod connections;
+mod control;
 mod document;
 mod error;
 mod guard;

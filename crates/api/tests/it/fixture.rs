@@ -8,7 +8,7 @@ use aimg_accounts::{Accounts, Policy};
 use aimg_api::{Backend, Server};
 use aimg_cluster::Bus;
 use aimg_core::{DataKey, Role, TenantId, TenantScope};
-use aimg_gateway::{Config, Gateway, Parts, Sockets, Stop};
+use aimg_gateway::{Config, Control, Ears, Gateway, Monitor, Parts, Sockets, Stop};
 use aimg_media::Clock;
 use aimg_recording::Archive;
 use aimg_store::Store;
@@ -60,7 +60,7 @@ impl Service {
     ) -> Self {
         let store = Store::open(place, DataKey::derive(b"key")).await.unwrap();
         let accounts = Accounts::new(store.clone(), Policy::default()).unwrap();
-        let (gateway, stop, monitor, ears, bus) = run_gateway(dir.path(), &store).await;
+        let (gateway, stop, (monitor, ears, control, bus)) = run_gateway(dir.path(), &store).await;
         let mut tenants = Vec::new();
         for name in ["acme", "other"] {
             tenants.push(store.add_tenant(TenantScope::Operator, name, "all".into()).await.unwrap().id);
@@ -76,8 +76,16 @@ impl Service {
         let listener = aimg_api::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let node = "test".parse().unwrap();
         let archive = Archive::new(node, dir.path().join("recordings"), dir.path().join("spool"));
-        let backend =
-            Backend { monitor, ears, bus: bus.clone(), store: store.clone(), accounts: accounts.clone(), archive };
+        let (store_of, accounts_of, archive_of) = (store.clone(), accounts.clone(), archive);
+        let backend = Backend {
+            monitor,
+            ears,
+            control,
+            bus: bus.clone(),
+            store: store_of,
+            accounts: accounts_of,
+            archive: archive_of,
+        };
         let server = Server::start(change(config), listener, backend).unwrap();
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Self { store, accounts, bus, tenants, http, server, stop: Some(stop), gateway: Some(gateway), dir }
@@ -165,7 +173,7 @@ pub(crate) async fn read(answer: Response) -> (StatusCode, Value) {
 async fn run_gateway(
     dir: &Path,
     store: &Store,
-) -> (JoinHandle<()>, oneshot::Sender<()>, aimg_gateway::Monitor, aimg_gateway::Ears, Bus) {
+) -> (JoinHandle<()>, oneshot::Sender<()>, (Monitor, Ears, Control, Bus)) {
     let media = aimg_media::Config { port: 0, ..aimg_media::Config::default() };
     let sockets =
         Sockets { sockets: aimg_media::bind_ports(&media).unwrap(), clock: Clock::anchored(), takeover: false };
@@ -181,6 +189,7 @@ async fn run_gateway(
         ari_listen: None,
         hook_timeout: Duration::from_secs(2),
         taps_max: 10,
+        media_hosts: Vec::new(),
         pbxs_every: Duration::from_secs(60),
         worker_deaths: 0,
         drain_timeout: Duration::from_secs(1),
@@ -189,13 +198,12 @@ async fn run_gateway(
         std::fs::create_dir_all(dir.join(part)).unwrap();
     }
     let gateway = Gateway::start(config, store.clone(), sockets, 1).await.unwrap();
-    let monitor = gateway.monitor();
-    let (ears, bus) = (gateway.ears(), gateway.bus());
+    let parts = (gateway.monitor(), gateway.ears(), gateway.control(), gateway.bus());
     let (stop, stopped) = oneshot::channel::<()>();
     let run = gateway.run(async move {
         // A test that drops its service without more wants the same.
         let _ = stopped.await;
         Stop::Drain
     });
-    (tokio::spawn(async move { run.await.map(drop).unwrap() }), stop, monitor, ears, bus)
+    (tokio::spawn(async move { run.await.map(drop).unwrap() }), stop, parts)
 }

@@ -84,6 +84,21 @@ fn body(operation: &str, world: &World) -> Value {
         "POST /auth/password" => json!({ "old_password": "not this one", "new_password": "another fine one" }),
         "POST /call-sessions/bulk" => json!({ "action": "delete", "ids": [world.holes["call-sessions/{id}"]] }),
         "POST /call-sessions/export" => json!({ "format": "csv", "ids": [world.holes["call-sessions/{id}"]] }),
+        "POST /calls" => json!({ "pbx": world.holes["pbxs/{id}"], "from": "100", "to": "200", "context": "inside" }),
+        "POST /call-sessions/{id}/hangup" | "POST /call-sessions/{id}/answer" => json!({}),
+        "POST /call-sessions/{id}/play/stop" => json!({ "playback": null }),
+        "POST /call-sessions/{id}/hold"
+        | "POST /call-sessions/{id}/unhold"
+        | "POST /call-sessions/{id}/mute"
+        | "POST /call-sessions/{id}/unmute" => json!({ "party": "caller" }),
+        "POST /call-sessions/{id}/dtmf" => json!({ "party": "caller", "digits": "1" }),
+        "POST /call-sessions/{id}/play" => json!({ "media": ["sound:beep"] }),
+        "POST /call-sessions/{id}/transfer" => json!({ "kind": "blind", "by": "callee", "exten": "200" }),
+        "POST /call-sessions/{id}/bridge" => {
+            json!({ "party": "caller", "with": world.holes["call-sessions/{id}"], "with_party": "caller" })
+        }
+        "POST /call-sessions/{id}/snoop" => json!({ "endpoint": "PJSIP/alice", "party": "caller" }),
+        "POST /call-sessions/{id}/recording" => json!({ "order": "pause" }),
         other => panic!("{other} takes a body: write one down here"),
     }
 }
