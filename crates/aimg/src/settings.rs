@@ -124,6 +124,8 @@ pub(crate) struct Settings {
     pub(crate) log: LogSettings,
     /// How long a call waits in the hook for its capture, at most.
     pub(crate) hook_timeout: Duration,
+    /// The hosts from which Asterisk may be told to fetch what is played into a call.
+    pub(crate) media_hosts: Vec<String>,
     /// Calls of one PBX that are captured at once.
     pub(crate) taps_max: usize,
     rows: Vec<Row>,
@@ -170,6 +172,7 @@ impl Settings {
         };
         let taps_max = reader.read(&table::TAPS_MAX);
         let hook_timeout = Duration::from_millis(reader.read(&table::HOOK_TIMEOUT_MS));
+        let media_hosts = reader.read(&table::CONTROL_MEDIA_HOSTS);
 
         let (rows, strangers) = reader.finish()?;
         Ok(Self {
@@ -187,6 +190,7 @@ impl Settings {
             webhooks,
             log,
             hook_timeout,
+            media_hosts,
             taps_max,
             rows,
             strangers,

@@ -11,8 +11,8 @@ use crate::caller::SESSION_COOKIE;
 use crate::problem::{Code, Problem};
 use crate::server::Desk;
 use crate::{
-    api_keys, audit_log, auth, call_sessions, live_audio, pbx_looks, pbx_rules, pbxs, quotas, recordings, settings,
-    system, tenants, transcripts, users, webhooks,
+    api_keys, audit_log, auth, call_sessions, control, live_audio, pbx_looks, pbx_rules, pbxs, quotas, recordings,
+    settings, system, tenants, transcripts, users, webhooks,
 };
 
 /// Below which every operation is.
@@ -47,6 +47,7 @@ fn resources() -> OpenApiRouter<Desk> {
         .merge(webhooks::routes())
         .merge(system::routes())
         .merge(call_sessions::routes())
+        .merge(control::routes())
         .merge(live_audio::routes())
         .merge(recordings::routes())
         .merge(transcripts::routes())

@@ -29,6 +29,7 @@ mod caller;
 mod clock;
 mod config;
 mod connections;
+mod control;
 mod document;
 mod error;
 mod examinations;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use aimg_accounts::Accounts;
 use aimg_cluster::Bus;
-use aimg_gateway::{Ears, Monitor, doctor};
+use aimg_gateway::{Control, Ears, Monitor, doctor};
 use aimg_recording::Archive;
 use aimg_store::Store;
 use aimg_webhooks::Courier;
@@ -37,6 +37,8 @@ pub struct Backend {
     pub ears: Ears,
     /// What happens, as it happens.
     pub bus: Bus,
+    /// What does things with its calls.
+    pub control: Control,
     /// What is stored.
     pub store: Store,
     /// Who may log in.
@@ -58,6 +60,7 @@ pub(crate) struct Desk {
     pub(crate) monitor: Monitor,
     pub(crate) ears: Ears,
     pub(crate) bus: Bus,
+    pub(crate) control: Control,
     pub(crate) store: Store,
     pub(crate) accounts: Accounts,
     pub(crate) archive: Archive,
@@ -96,7 +99,7 @@ impl Server {
         let listener = TcpListener::from_std(listener)?;
         let (stop, stopped) = watch::channel(false);
         let counters = Arc::<Counters>::default();
-        let Backend { monitor, ears, bus, store, accounts, archive, courier, deliveries, doctor } = backend;
+        let Backend { monitor, ears, control, bus, store, accounts, archive, courier, deliveries, doctor } = backend;
         let limits = Arc::new(Limits::new(&config));
         let counters_shown = Arc::clone(&counters);
         let desk = Desk {
@@ -104,6 +107,7 @@ impl Server {
             monitor,
             ears,
             bus,
+            control,
             store,
             accounts,
             archive,

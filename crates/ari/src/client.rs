@@ -19,7 +19,7 @@ use crate::model::{
 };
 use crate::request::{
     self, Control, DialplanPlace, Digits, ExternalMedia, HangupReason, MuteDirection, NewChannel, Originate, Play,
-    Record, Spy,
+    Record, Snoop, Spy,
 };
 use crate::stream::{Origin, Stream};
 
@@ -150,6 +150,11 @@ impl Client {
     /// 19.8 and 20.1 (ASTERISK-30252).
     pub async fn snoop(&self, channel: &Uniqueid, id: &Uniqueid, spy: Spy) -> Result<Channel, Error> {
         self.http.call(request::channels::snoop(channel, id, &self.app, spy)).await
+    }
+
+    /// Creates a snoop channel that may also whisper; otherwise as [`Client::snoop`].
+    pub async fn snoop_as(&self, channel: &Uniqueid, snoop: &Snoop) -> Result<Channel, Error> {
+        self.http.call(request::channels::snoop_as(channel, snoop)).await
     }
 
     /// Creates an external media channel (Asterisk 16.6 and later); [`Channel::rtp_source`] of the answer is where its RTP

@@ -39,5 +39,5 @@ pub use model::{
 pub use probe::{Probe, probe};
 pub use request::{
     Arrival, BridgeKind, Control, DialplanPlace, Digits, ExternalMedia, HangupReason, MuteDirection, NewChannel,
-    Originate, Play, Record, Request, Spy,
+    Originate, Play, Record, Request, Snoop, Spy,
 };

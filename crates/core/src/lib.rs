@@ -6,6 +6,7 @@ mod attribution;
 mod backoff;
 mod call;
 mod codec;
+mod errand;
 mod event;
 mod ids;
 mod role;
@@ -21,6 +22,7 @@ pub use attribution::{Attribution, AttributionError, ChannelFacts, Claim, ClaimE
 pub use backoff::Backoff;
 pub use call::{LegRow, SessionRow};
 pub use codec::{Codec, UnknownCodec};
+pub use errand::{ErrandId, ErrandWhat};
 pub use event::{CallEvent, CallEventKind, CallState, CaptureOrder, FailReason, QuotaKind, TransferKind};
 pub use ids::{
     ApiKeyId, CallDirection, DeliveryId, Direction, FlowId, IdError, MINTED_PREFIX, Minted, MintedWhat, NodeId, PbxId,

@@ -32,6 +32,8 @@ pub struct Config {
     pub hook_timeout: Duration,
     /// Captures at once on one PBX; see [`aimg_session::Config::taps_max`].
     pub taps_max: usize,
+    /// The hosts from which Asterisk may be told to fetch what a command plays.
+    pub media_hosts: Vec<String>,
     /// How often the list of PBXs is read from the store again: how long a PBX added at the command line waits.
     pub pbxs_every: Duration,
     /// Workers that died before this one, under the same parent.

@@ -11,11 +11,12 @@ use aimg_media::{Clock, Inheritance, Media};
 use aimg_recording::SpoolLock;
 use aimg_session::Switchboard;
 use aimg_store::{Pbx, PbxSecrets, Store};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::backlog::Backlog;
 use crate::capture::{Captures, Studio};
+use crate::control::{self, ASKS_MAX, Control, Hands};
 use crate::disk::Disks;
 use crate::ears::Ears;
 use crate::herald::Herald;
@@ -65,6 +66,7 @@ pub struct Gateway {
     store: Store,
     studio: Studio,
     monitor: Monitor,
+    control: Control,
     left: Left,
     links: Links,
     ari_listener: Option<Arc<aimg_ari::Listener>>,
@@ -121,7 +123,8 @@ impl Gateway {
         };
         let monitor = Monitor::new(&studio, config.media.flows_max, ari_listener.clone(), config.worker_deaths);
         let links = Links::telling(studio.instruments.alarms.clone());
-        Ok(Self { config, store, studio, monitor, left, links, ari_listener, id_seed, writer, _lock: lock })
+        let control = Control::new(&config.media_hosts);
+        Ok(Self { config, store, studio, monitor, control, left, links, ari_listener, id_seed, writer, _lock: lock })
     }
 
     /// The addresses that Asterisk sends audio to, one a shard.
@@ -132,6 +135,11 @@ impl Gateway {
     /// Shows what it does, for as long as somebody looks.
     pub fn monitor(&self) -> Monitor {
         self.monitor.clone()
+    }
+
+    /// Does things with its calls, for as long as somebody asks.
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// Where what happens is told, as it happens.
@@ -248,6 +256,7 @@ impl Gateway {
             id_seed: id_seed(self.id_seed, pbx.id),
         });
         let (known, running) = self.left.calls(&self.store, &self.config.node, pbx.id).await?;
+        known.iter().for_each(|call| self.control.note(&call.record));
         board.handle(self.studio.clock.now(), aimg_session::Input::Known(known));
         let (inbox, inputs) = Inbox::new();
         let mut captures = Captures::new(self.studio.clone(), pbx.codec, inbox.clone());
@@ -273,6 +282,17 @@ impl Gateway {
         let (ami_client, ari_client) = (ami.as_ref().map(|(client, _)| client.clone()), ari.0.clone());
         let shown = LinkWatch { tenant, name, ami: ami_client, ari: ari_client, report: watched.clone(), waiting_max };
         self.monitor.add_link(pbx.id, shown);
+        let (asks, asked) = mpsc::channel(ASKS_MAX);
+        let hands = Hands::new(control::Parts {
+            tenant: pbx.tenant,
+            node: self.config.node.clone(),
+            ami: ami.as_ref().map(|(client, _)| client.clone()),
+            ari: ari.0.clone(),
+            asks,
+            media_hosts: self.control.media_hosts(),
+            seed: self.id_seed,
+        });
+        self.control.linked(pbx.id, hands.clone());
         let link = Link {
             board,
             ami,
@@ -286,6 +306,9 @@ impl Gateway {
             clock: self.studio.clock,
             report,
             drain_timeout: self.config.drain_timeout,
+            control: self.control.clone(),
+            hands,
+            asks: asked,
             pbx,
         };
         Ok(Running { row_of, stop, report: watched, task: tokio::spawn(link.run(stopped)) })

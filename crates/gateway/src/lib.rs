@@ -14,6 +14,7 @@ mod asterisk;
 mod backlog;
 mod capture;
 mod config;
+mod control;
 mod disk;
 pub mod doctor;
 mod ears;
@@ -40,6 +41,10 @@ mod watch;
 pub use alarm::{Alarm, AlarmState, HAPPENED_STAYS, Severity, Subject};
 pub use backlog::BacklogCounts;
 pub use config::{AriListen, Config, Parts};
+pub use control::{
+    Audience, CallCommand, Control, ControlError, DIGITS_MAX, Destination, Done, First, ListenMode, MEDIA_MAX,
+    MutedSide, NewCall, Outcome, Party, RING_MAX, Transfer,
+};
 pub use disk::{DiskReport, DiskRoom};
 pub use ears::{
     Ears, EarsCounts, Frame, Hearing, ListenSpec, Marks, NODE_LISTENERS_MAX, Rate, SESSION_LISTENERS_MAX, SampleFormat,

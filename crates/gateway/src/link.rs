@@ -14,6 +14,7 @@ use crate::ami_side::AmiSide;
 use crate::ari_alone;
 use crate::asterisk::Asterisk;
 use crate::capture::Captures;
+use crate::control::{Ask, Asked, Control, Hands};
 use crate::inbox::Inbox;
 use crate::journal::Journal;
 use crate::monitor::Instruments;
@@ -102,6 +103,9 @@ pub(crate) struct Link {
     pub(crate) clock: Clock,
     pub(crate) report: watch::Sender<LinkReport>,
     pub(crate) drain_timeout: Duration,
+    pub(crate) control: Control,
+    pub(crate) hands: Hands,
+    pub(crate) asks: mpsc::Receiver<Ask>,
 }
 
 /// What a running link changes, apart from its event sources.
@@ -119,6 +123,9 @@ struct Desk {
     ami_side: AmiSide,
     /// The row that was saved last: its change of state is told next.
     saved: Option<Box<SessionRow>>,
+    control: Control,
+    hands: Hands,
+    asked: Asked,
     /// There is no AMI.
     ari_alone: bool,
 }
@@ -129,6 +136,7 @@ impl Link {
         let mut ami = self.ami;
         let (ari_client, mut ari) = self.ari;
         let (inbox, mut inputs) = self.inbox;
+        let mut asks = self.asks;
         let (probes, mut probed) = mpsc::channel(1);
         let mut desk = Desk {
             asterisk: Asterisk { ari: ari_client, codec: self.pbx.codec },
@@ -143,6 +151,9 @@ impl Link {
             clock: self.clock,
             report: self.report,
             saved: None,
+            control: self.control,
+            hands: self.hands,
+            asked: Asked::default(),
             ari_alone: ami.is_none(),
         };
         let mut give_up: Option<Instant> = None;
@@ -151,6 +162,9 @@ impl Link {
             let tick = desk.next_tick();
             tokio::select! {
                 Some(notice) = next_of(&mut ami) => {
+                    if let aimg_ami::Notice::Event { event, .. } = &notice {
+                        desk.hands.hear_ami(event);
+                    }
                     for input in desk.ami_side.inputs(notice, &desk.pbx, &desk.report) {
                         desk.give(input);
                     }
@@ -165,6 +179,7 @@ impl Link {
                     desk.ari_notice(notice);
                 }
                 Some(input) = inputs.recv() => desk.give(input),
+                Some(ask) = asks.recv() => desk.ask(ask),
                 Some(result) = probed.recv() => desk.probed(result),
                 () = tokio::time::sleep_until(tick) => desk.give(Input::Tick),
                 _ = show.tick() => desk.show([ami.as_ref().map_or(0, |(_, events)| events.backlog()), ari.backlog(), inputs.len()]),
@@ -179,6 +194,8 @@ impl Link {
                 break;
             }
         }
+        desk.hands.tidy().await;
+        desk.control.unlinked(desk.pbx.id);
         if let Some((client, _)) = ami {
             client.close();
         }
@@ -207,6 +224,8 @@ impl Desk {
                 for alarm in [Alarm::AriDown, Alarm::AriReplaced, Alarm::ModuleMissing] {
                     self.alarm(alarm, None);
                 }
+                let ids = channels.iter().map(|c| c.id.as_str()).chain(bridges.iter().map(|b| b.id.as_str()));
+                self.hands.ari_back(ids);
                 let bridges = bridges.into_iter().map(|b| b.id);
                 let mut inputs = translate::ari_up(&self.pbx.ari_app, &channels, bridges);
                 if self.ari_alone {
@@ -215,6 +234,7 @@ impl Desk {
                 inputs.into_iter().for_each(|input| self.give_from_ari(input));
             }
             aimg_ari::Notice::Event(event) => {
+                self.hands.hear_ari(&event.kind);
                 let inputs = match self.ari_alone {
                     true => ari_alone::event(event.kind),
                     false => translate::ari_event(event.kind).into_iter().collect(),
@@ -269,16 +289,20 @@ impl Desk {
     }
 
     /// Shows how many calls there are, and what waits: AMI events, ARI notices, inputs.
-    fn show(&self, waiting: [usize; 3]) {
+    fn show(&mut self, waiting: [usize; 3]) {
+        self.asked.look(&self.board);
         self.instruments.tallies.show(self.pbx.tenant, self.pbx.id, self.board.counts(), waiting);
     }
 
     /// Counts what happened to a call, and raises the alarm that it may be.
-    fn note(&self, event: &CallEvent) {
+    fn note(&mut self, event: &CallEvent) {
         let CallEvent { tenant, pbx, session, ref kind, .. } = *event;
         self.instruments.tallies.event(Some(tenant), pbx, kind);
         let (alarm, why) = match kind {
-            CallEventKind::TapFailed { reason } => (Alarm::CaptureFailed, reason.as_str()),
+            CallEventKind::TapFailed { reason } => {
+                self.asked.capture_failed(session, reason);
+                (Alarm::CaptureFailed, reason.as_str())
+            }
             CallEventKind::RecordingFailed { reason, .. } => (Alarm::RecordingUnfinished, reason.as_str()),
             // One that is not to be captured waits for nothing.
             CallEventKind::HookReleased { ready: false }
@@ -294,6 +318,14 @@ impl Desk {
     fn give(&mut self, input: Input) {
         for command in self.board.handle(self.clock.now(), input) {
             self.execute(command);
+        }
+        self.asked.look(&self.board);
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        let ari_up = self.report.borrow().ari == LinkState::Up;
+        if let Some((session, order)) = self.asked.take(ask, &self.board, ari_up) {
+            self.give(Input::CaptureOrdered { session, order });
         }
     }
 
@@ -334,6 +366,7 @@ impl Desk {
                 if row.state.is_over() {
                     self.captures.over(row.id);
                 }
+                self.control.note(&row);
                 self.saved = Some(row.clone());
                 self.journal.push(Change::Session(row));
             }

@@ -317,6 +317,7 @@ mod tests {
             ari_listen: None,
             hook_timeout: Duration::from_secs(2),
             taps_max: 10,
+            media_hosts: Vec::new(),
             pbxs_every: Duration::from_secs(2),
             worker_deaths: 1,
             drain_timeout: Duration::from_secs(2),

@@ -60,6 +60,7 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
         media: super::serve::media_config(&settings),
         ari_listen: settings.ari_listen.clone(),
         hook_timeout: settings.hook_timeout,
+        media_hosts: settings.media_hosts.clone(),
         taps_max: settings.taps_max,
         pbxs_every: PBXS_EVERY,
         worker_deaths: deaths,
@@ -74,6 +75,7 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
     let backend = aimg_api::Backend {
         monitor: gateway.monitor(),
         ears: gateway.ears(),
+        control: gateway.control(),
         bus: gateway.bus(),
         store,
         accounts: accounts.clone(),

@@ -87,6 +87,11 @@ pub(super) fn hosts(text: &str) -> Option<Vec<String>> {
     hosts.iter().all(is_host).then(|| hosts.into_iter().map(str::to_owned).collect())
 }
 
+/// Hosts between commas, each of them named.
+pub(super) fn host_list(text: &str) -> Option<Vec<String>> {
+    hosts(text).filter(|hosts| hosts.iter().all(|host| host != "*" && !host.starts_with('.')))
+}
+
 /// Addresses separated by commas.
 pub(super) fn addresses(text: &str) -> Option<Vec<IpAddr>> {
     text.split(',').map(str::trim).filter(|address| !address.is_empty()).map(|address| address.parse().ok()).collect()

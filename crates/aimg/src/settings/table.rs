@@ -217,4 +217,8 @@ settings! {
     HOOK_TIMEOUT_MS: u64 = "hook.timeout_ms", "AIMG_HOOK_TIMEOUT_MS", Text("2000"), |s| format::count(s, 1..=60_000),
         "1 to 60000",
         "How long a call waits in the hook for its capture, at most, in milliseconds. Then it goes on without.";
+    CONTROL_MEDIA_HOSTS: Vec<String> = "control.media_hosts", "AIMG_CONTROL_MEDIA_HOSTS", Unset, format::host_list,
+        "host names or addresses separated by commas",
+        "The hosts from which Asterisk may be told to fetch what is played into a call. Without it, only sounds that are on \
+         the PBX are played. Asterisk follows redirections: name only hosts that you trust not to send it elsewhere.";
 }

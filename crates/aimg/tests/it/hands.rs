@@ -6,64 +6,23 @@ use std::thread;
 use std::time::Duration;
 
 use aimg_ami::{Action, ListedChannel, NewMember, Originate, Place, Target};
-use aimg_audio::correlate::locate;
 use aimg_audio::level::rms_dbfs;
 use aimg_core::{CallEventKind, CallState, SessionId, TapMode, TransferKind, Uniqueid};
-use aimg_testbed::{Callee, Caller, Context, Options, Sipp, Speech, Version};
+use aimg_testbed::{Callee, Caller, Context, Options, Sipp, Version};
 
 use crate::bench::{Bench, all_went_well};
 use crate::driver::Driver;
 use crate::gateway::Gateway;
 use crate::home::{Detail, Recording};
-use crate::stereo::{SAMPLES_PER_MS, Stereo, samples};
+use crate::stereo::{Stereo, samples};
+use crate::voice::Voice::{Ann, Bob, Cid, Music};
+use crate::voice::{LIKENESS_MIN, Voice};
 use crate::waiting::eventually;
 
 /// How long each two talk.
 const TALK: Duration = Duration::from_millis(2_500);
 /// How long a caller talks whom somebody else hangs up.
 const FOR_LONG: Duration = Duration::from_secs(90);
-
-/// What is looked for of a voice: pieces of its first seconds, one of which must be whole in a talk.
-const PIECE_MS: usize = 500;
-const STEP_MS: usize = 250;
-const PIECES_MS: std::ops::Range<usize> = 0..8_000;
-/// How alike a piece is to itself when it has come through Asterisk.
-const LIKENESS_MIN: f64 = 0.9;
-
-/// Whose voice it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Voice {
-    Ann,
-    Bob,
-    Cid,
-    /// What who waits hears.
-    Music,
-}
-
-use Voice::{Ann, Bob, Cid, Music};
-
-impl Voice {
-    const ALL: [Self; 4] = [Ann, Bob, Cid, Music];
-
-    fn speech(self) -> Speech {
-        let name = match self {
-            Ann => "demo-congrats",
-            Bob => "demo-instruct",
-            Cid => "demo-echotest",
-            Music => "basic-pbx-ivr-main",
-        };
-        Speech::prompt(name).unwrap()
-    }
-
-    /// How much like this voice the channel is where it is most like it.
-    fn likeness(self, channel: &[i16]) -> f64 {
-        let speech = self.speech().samples();
-        let pieces = PIECES_MS.step_by(STEP_MS).map(|ms| &speech[ms * SAMPLES_PER_MS..][..PIECE_MS * SAMPLES_PER_MS]);
-        // Near silence everything is alike.
-        let loud = pieces.filter(|piece| rms_dbfs(piece) > -35.0);
-        loud.filter_map(|piece| Some(locate(piece, channel)?.peak)).fold(0.0, f64::max)
-    }
-}
 
 /// What all stories are played with.
 struct Stage {

@@ -214,6 +214,12 @@ impl Home {
         gateway
     }
 
+    /// The id of the only PBX.
+    pub(crate) fn pbx_id(&self) -> String {
+        let pbxs: Vec<serde_json::Value> = self.json(&["pbx", "list", "--json"]);
+        pbxs[0]["id"].as_str().unwrap().to_owned()
+    }
+
     /// Calls that are not over.
     pub(crate) fn live_calls(&self) -> Vec<SessionRow> {
         self.json(&["calls", "--limit", "1000", "--json"])

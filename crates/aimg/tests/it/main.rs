@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 // What the stories are told with.
+mod api;
 mod bad_line;
 mod bench;
 mod driver;
@@ -13,6 +14,7 @@ mod gateway;
 mod home;
 mod operator;
 mod stereo;
+mod voice;
 mod waiting;
 mod wire;
 
@@ -21,6 +23,7 @@ mod asterisk_ends;
 mod away;
 mod bad_input;
 mod clock_set;
+mod control;
 mod database_locked;
 mod disk;
 mod doctor;

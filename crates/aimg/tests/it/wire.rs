@@ -74,6 +74,12 @@ pub(crate) fn sent_to(streams: &[Stream], destination: SocketAddrV4) -> Vec<&Str
 }
 
 impl Stream {
+    /// What was heard of it between two moments.
+    pub(crate) fn between(&self, from: Timestamp, to: Timestamp) -> Vec<u8> {
+        let within = self.packets.iter().filter(|packet| (from..to).contains(&packet.at));
+        within.flat_map(|packet| packet.audio.iter().copied()).collect()
+    }
+
     /// How far its sender strayed from a packet every 20 ms, in microseconds: what a busy machine does to it.
     pub(crate) fn unsteadiness_us(&self) -> i64 {
         let begin = self.packets[0].at;

@@ -8,7 +8,7 @@ use aimg_accounts::{Accounts, Policy};
 use aimg_api::{Backend, Server};
 use aimg_cluster::Bus;
 use aimg_core::{DataKey, Role, TenantId, TenantScope};
-use aimg_gateway::{Config, Gateway, Parts, Sockets, Stop, doctor};
+use aimg_gateway::{Config, Control, Ears, Gateway, Monitor, Parts, Sockets, Stop, doctor};
 use aimg_media::Clock;
 use aimg_outbound::{Client, Policy as Reach};
 use aimg_recording::Archive;
@@ -63,7 +63,7 @@ impl Service {
     ) -> Self {
         let store = Store::open(place, DataKey::derive(b"key")).await.unwrap();
         let accounts = Accounts::new(store.clone(), Policy::default()).unwrap();
-        let (gateway, stop, monitor, ears, bus, doctor) = run_gateway(dir.path(), &store).await;
+        let (gateway, stop, (monitor, ears, control, bus), doctor) = run_gateway(dir.path(), &store).await;
         let mut tenants = Vec::new();
         for name in ["acme", "other"] {
             tenants.push(store.add_tenant(TenantScope::Operator, name, "all".into()).await.unwrap().id);
@@ -86,6 +86,7 @@ impl Service {
         let backend = Backend {
             monitor,
             ears,
+            control,
             bus: bus.clone(),
             store: store.clone(),
             accounts: accounts.clone(),
@@ -206,7 +207,7 @@ pub(crate) async fn read(answer: Response) -> (StatusCode, Value) {
 async fn run_gateway(
     dir: &Path,
     store: &Store,
-) -> (JoinHandle<()>, oneshot::Sender<()>, aimg_gateway::Monitor, aimg_gateway::Ears, Bus, doctor::Config) {
+) -> (JoinHandle<()>, oneshot::Sender<()>, (Monitor, Ears, Control, Bus), doctor::Config) {
     let media = aimg_media::Config { port: 0, ..aimg_media::Config::default() };
     let sockets =
         Sockets { sockets: aimg_media::bind_ports(&media).unwrap(), clock: Clock::anchored(), takeover: false };
@@ -222,6 +223,7 @@ async fn run_gateway(
         ari_listen: None,
         hook_timeout: Duration::from_secs(2),
         taps_max: 10,
+        media_hosts: Vec::new(),
         pbxs_every: Duration::from_secs(60),
         worker_deaths: 0,
         drain_timeout: Duration::from_secs(1),
@@ -231,13 +233,12 @@ async fn run_gateway(
     }
     let doctor = (&config).into();
     let gateway = Gateway::start(config, store.clone(), sockets, 1).await.unwrap();
-    let monitor = gateway.monitor();
-    let (ears, bus) = (gateway.ears(), gateway.bus());
+    let parts = (gateway.monitor(), gateway.ears(), gateway.control(), gateway.bus());
     let (stop, stopped) = oneshot::channel::<()>();
     let run = gateway.run(async move {
         // A test that drops its service without more wants the same.
         let _ = stopped.await;
         Stop::Drain
     });
-    (tokio::spawn(async move { run.await.map(drop).unwrap() }), stop, monitor, ears, bus, doctor)
+    (tokio::spawn(async move { run.await.map(drop).unwrap() }), stop, parts, doctor)
 }

@@ -104,6 +104,21 @@ fn body(operation: &str, world: &World) -> Value {
         "POST /users/{id}/change-role" => json!({ "role": "operator" }),
         "POST /users/{id}/password" => json!({ "password": PASSWORD }),
         "POST /api-keys" => json!({ "name": "third", "role": "viewer" }),
+        "POST /calls" => json!({ "pbx": world.holes["pbxs/{id}"], "from": "100", "to": "200", "context": "inside" }),
+        "POST /call-sessions/{id}/hangup" | "POST /call-sessions/{id}/answer" => json!({}),
+        "POST /call-sessions/{id}/play/stop" => json!({ "playback": null }),
+        "POST /call-sessions/{id}/hold"
+        | "POST /call-sessions/{id}/unhold"
+        | "POST /call-sessions/{id}/mute"
+        | "POST /call-sessions/{id}/unmute" => json!({ "party": "caller" }),
+        "POST /call-sessions/{id}/dtmf" => json!({ "party": "caller", "digits": "1" }),
+        "POST /call-sessions/{id}/play" => json!({ "media": ["sound:beep"] }),
+        "POST /call-sessions/{id}/transfer" => json!({ "kind": "blind", "by": "callee", "exten": "200" }),
+        "POST /call-sessions/{id}/bridge" => {
+            json!({ "party": "caller", "with": world.holes["call-sessions/{id}"], "with_party": "caller" })
+        }
+        "POST /call-sessions/{id}/snoop" => json!({ "endpoint": "PJSIP/alice", "party": "caller" }),
+        "POST /call-sessions/{id}/recording" => json!({ "order": "pause" }),
         other => panic!("{other} takes a body: write one down here"),
     }
 }
