@@ -217,8 +217,9 @@ impl Switchboard {
         of_call.map(|call| call.record.tenant).or_else(|| self.outsiders.0.get(channel)?.of)
     }
 
-    /// Whether two channels are of two tenants.
+    /// Whether a channel is of another tenant than `one`, or may yet turn out to be.
     pub(crate) fn are_strangers(&self, one: &Uniqueid, other: &Uniqueid) -> bool {
-        matches!((self.tenant_of(one), self.tenant_of(other)), (Some(one), Some(other)) if one != other)
+        let of_two = matches!((self.tenant_of(one), self.tenant_of(other)), (Some(one), Some(other)) if one != other);
+        of_two || self.outsiders.contains(other)
     }
 }
