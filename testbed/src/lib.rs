@@ -31,6 +31,7 @@ mod root;
 mod scenario;
 mod sipp;
 mod speech;
+mod tenants;
 mod wait;
 mod workdir;
 

@@ -52,7 +52,8 @@ impl std::str::FromStr for Context {
 pub struct Caller {
     sip_port: u16,
     number: String,
-    context: Context,
+    /// Whom it calls as: an endpoint of the Asterisk.
+    endpoint: String,
     calls: u16,
     calls_per_second: u16,
     /// From the answer to the BYE, or from the last sign of progress to the CANCEL.
@@ -69,7 +70,7 @@ impl Caller {
         Self {
             sip_port,
             number: number.to_string(),
-            context,
+            endpoint: context.name().to_owned(),
             calls: 1,
             calls_per_second: 100,
             patience: Duration::from_secs(3),
@@ -83,6 +84,13 @@ impl Caller {
     #[must_use]
     pub fn calls(mut self, calls: u16) -> Self {
         self.calls = calls;
+        self
+    }
+
+    /// Calls as this endpoint instead, and so by its context.
+    #[must_use]
+    pub fn by(mut self, endpoint: impl Into<String>) -> Self {
+        self.endpoint = endpoint.into();
         self
     }
 
@@ -139,7 +147,7 @@ impl Caller {
             None => Speech::caller()?,
         };
         let scenario = scenario
-            .replace("{{from}}", self.context.name())
+            .replace("{{from}}", &self.endpoint)
             .replace("{{talk_ms}}", &self.patience.as_millis().max(1).to_string());
         let mut arguments = vec![
             format!("127.0.0.1:{}", self.sip_port),

@@ -8,7 +8,7 @@
 
 use std::path::PathBuf;
 
-use aimg_core::{AriLink, Codec, Fingerprint, SessionId, TapMode};
+use aimg_core::{AriLink, Claim, Codec, Fingerprint, SessionId, TapMode};
 use aimg_session::CaptureRule;
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
@@ -165,6 +165,78 @@ pub(crate) enum Pbx {
         /// The PBX
         name: String,
     },
+    /// Whose the channels of a shared PBX are: rules, of which the first that holds decides
+    ///
+    /// A rule is tenantid:ID, variable:NAME=VALUE, endpoint:TECH/NAME, context:NAME, accountcode:CODE, dialled:NUMBER or
+    /// hook:ARGUMENT, and with * at its end holds for whatever begins so. They are asked in this order; of one kind the
+    /// whole before a beginning, and a longer beginning before a shorter one. hook:ARGUMENT is what the dialplan says in
+    /// Stasis(<app>,tap,ARGUMENT): it decides where no other rule holds, and must not contradict where one does.
+    Rules {
+        /// The PBX
+        name: String,
+        #[command(subcommand)]
+        command: Rules,
+    },
+    /// Tell whose a channel would be on a shared PBX, by which rule, and which rules were looked at
+    Match(Box<Match>),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Rules {
+    /// List the rules in the order in which they are asked
+    List,
+    /// Add a rule; a running gateway goes by it within seconds, from the next call on
+    Add {
+        /// Whose the channels are
+        #[arg(long)]
+        tenant: String,
+        /// Such as context:from-acme
+        rule: Claim,
+    },
+    /// Give a rule another tenant, or let it look for something else
+    Change {
+        /// The rule
+        rule: Claim,
+        /// Whose the channels are from here on
+        #[arg(long, required_unless_present = "to")]
+        tenant: Option<String>,
+        /// What it looks for from here on
+        #[arg(long, value_name = "RULE")]
+        to: Option<Claim>,
+    },
+    /// Remove a rule; calls that it has attributed stay whose they are
+    Remove {
+        /// The rule
+        rule: Claim,
+    },
+}
+
+/// What is not given the channel does not show.
+#[derive(Debug, Args)]
+pub(crate) struct Match {
+    /// The PBX
+    pub(crate) name: String,
+    /// The channel's name, such as PJSIP/acme-trunk-0000002a
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) channel: String,
+    /// The dialplan context in which it appears
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) context: String,
+    /// The number that it dialled
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) dialled: String,
+    /// The tenantid of its PJSIP endpoint
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) tenantid: String,
+    /// Its account code
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) accountcode: String,
+    /// A variable that `channelvars` of manager.conf and ari.conf names; may be repeated
+    #[arg(long = "variable", value_name = "NAME=VALUE")]
+    pub(crate) variables: Vec<String>,
+    /// The argument after `tap` of the hook
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) hook: String,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ mod doctor;
 mod migrate;
 mod pbx;
 mod pbx_row;
+mod pbx_rules;
 mod secret;
 mod serve;
 mod session;

@@ -105,12 +105,14 @@ pub struct ChannelSnapshot {
     pub priority: u32,
     /// The `tenantid` of its endpoint, where Asterisk has one (18.25, 20.10, 21.5, 22.0).
     pub tenantid: Option<SmolStr>,
+    /// Names and values of the variables that `channelvars` of manager.conf names, as far as they are set.
+    pub variables: Vec<(SmolStr, SmolStr)>,
 }
 
 /// A header's name and where its value goes.
 type Field<T> = (&'static str, fn(&mut T, &str));
 
-const CHANNEL_FIELDS: [Field<ChannelSnapshot>; 13] = [
+const CHANNEL_FIELDS: [Field<ChannelSnapshot>; 14] = [
     ("Channel", |c, v| c.name = text(v)),
     ("ChannelState", |c, v| c.state = ChannelState::from_number(v.parse().unwrap_or_default())),
     ("CallerIDNum", |c, v| c.caller_number = text(v)),
@@ -124,6 +126,9 @@ const CHANNEL_FIELDS: [Field<ChannelSnapshot>; 13] = [
     ("Uniqueid", |c, v| c.uniqueid = Uniqueid::new(v)),
     ("Linkedid", |c, v| c.linkedid = Uniqueid::new(v)),
     ("Tenantid", |c, v| c.tenantid = Some(text(v)).filter(|t| !t.is_empty())),
+    ("ChanVariable", |c, v| {
+        c.variables.extend(v.split_once('=').filter(|(_, v)| !v.is_empty()).map(|(n, v)| (n.into(), unescaped(v))));
+    }),
 ];
 
 impl ChannelSnapshot {
@@ -143,6 +148,7 @@ impl ChannelSnapshot {
             exten: SmolStr::default(),
             priority: 0,
             tenantid: None,
+            variables: Vec::new(),
         }
     }
 

@@ -21,8 +21,6 @@ const STAND_INS: [&str; 2] = ["AsyncGoto/", "Surrogate/"];
 /// what a caller chooses. A caller's number and SIP headers are no such thing, so no rule looks at them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fact {
-    /// The argument after `tap` in the dialplan's `Stasis(<app>,tap,<argument>)`.
-    Hook,
     /// The `tenantid` of its PJSIP endpoint (Asterisk 18.25, 20.10, 21.5, 22.0).
     Tenantid,
     /// A channel variable that `channelvars` of manager.conf and ari.conf tells, as `NAME=VALUE`.
@@ -35,12 +33,15 @@ pub enum Fact {
     Accountcode,
     /// The number that it dialled.
     Dialled,
+    /// The argument after `tap` in the dialplan's `Stasis(<app>,tap,<argument>)`. It comes later than all else, so it speaks
+    /// for a channel of which nothing else says whose it is, and must not contradict where something does.
+    Hook,
 }
 
 impl Fact {
     /// All of them, in the order in which they are looked at.
     pub const ALL: [Self; 7] =
-        [Self::Hook, Self::Tenantid, Self::Variable, Self::Endpoint, Self::Context, Self::Accountcode, Self::Dialled];
+        [Self::Tenantid, Self::Variable, Self::Endpoint, Self::Context, Self::Accountcode, Self::Dialled, Self::Hook];
 
     /// The word for it in a rule.
     pub const fn name(self) -> &'static str {
@@ -244,7 +245,8 @@ pub enum Owner {
     Tenant(TenantId),
     /// No rule claims it.
     Nobody,
-    /// The hook was given an argument that no rule knows: whoever wrote it meant a tenant, and no other rule may guess which.
+    /// The hook was given an argument that no rule knows, or that names another tenant than the other rules do: whoever wrote
+    /// it meant a tenant, and nobody may guess which.
     WrongArgument,
 }
 
@@ -288,32 +290,37 @@ impl Attribution {
 
     /// Whose a channel is.
     pub fn owner(&self, channel: &ChannelFacts) -> Owner {
-        let claimed = self.claiming(channel);
-        match claimed {
-            Some((claim, tenant)) if channel.hook.is_empty() || claim.fact == Fact::Hook => Owner::Tenant(*tenant),
-            None if channel.hook.is_empty() => Owner::Nobody,
+        match [false, true].map(|by_hook| self.claiming(channel, by_hook)) {
+            [Some(tenant), _] if channel.hook.is_empty() => Owner::Tenant(tenant),
+            [None, _] if channel.hook.is_empty() => Owner::Nobody,
+            [None, Some(tenant)] => Owner::Tenant(tenant),
+            [Some(tenant), Some(named)] if tenant == named => Owner::Tenant(tenant),
             _ => Owner::WrongArgument,
         }
     }
 
-    /// The rules that were held against a channel until it was clear whose it is: the last one decided, if any did.
+    /// The rules that were held against a channel until it was clear whose it is. Of those that hold, the first decides; where
+    /// the hook has an argument there can be a second, for that.
     pub fn looked_at(&self, channel: &ChannelFacts) -> Vec<Looked> {
         let mut looked = Vec::new();
-        for (rule, tenant) in self.rules() {
-            if !channel.hook.is_empty() && rule.fact != Fact::Hook {
+        for by_hook in [false, true] {
+            if by_hook && channel.hook.is_empty() {
                 break;
             }
-            let holds = rule.holds(channel);
-            looked.push(Looked { rule: rule.clone(), tenant, holds });
-            if holds {
-                break;
+            for (rule, tenant) in self.rules().filter(|(rule, _)| (rule.fact == Fact::Hook) == by_hook) {
+                let holds = rule.holds(channel);
+                looked.push(Looked { rule: rule.clone(), tenant, holds });
+                if holds {
+                    break;
+                }
             }
         }
         looked
     }
 
-    fn claiming(&self, channel: &ChannelFacts) -> Option<&(Claim, TenantId)> {
-        self.0.iter().find(|(claim, _)| claim.holds(channel))
+    fn claiming(&self, channel: &ChannelFacts, by_hook: bool) -> Option<TenantId> {
+        let mut asked = self.rules().filter(|(claim, _)| (claim.fact == Fact::Hook) == by_hook);
+        asked.find(|(claim, _)| claim.holds(channel)).map(|(_, tenant)| tenant)
     }
 }
 
@@ -390,7 +397,6 @@ mod tests {
     #[test]
     fn the_order_is_that_of_trust_and_then_of_exactness() {
         let ordered = [
-            "hook:acme",
             "tenantid:t",
             "variable:TENANT=v",
             "endpoint:PJSIP/acme-trunk",
@@ -401,14 +407,15 @@ mod tests {
             "dialled:4930123",
             "dialled:49301*",
             "dialled:49*",
+            "hook:acme",
         ];
         let mut left: Vec<(&str, u128)> = ordered.iter().copied().zip(1..).collect();
         left.reverse();
-        // Each rule wins over all behind it, in whatever order they were made; the first one waits for a hook.
+        // Each rule wins over all behind it, in whatever order they were made; the last one waits for a hook.
         for (n, text) in (1..).zip(ordered) {
             let attribution = rules(&left);
             assert_eq!(attribution.rules().next().map(|(claim, _)| claim.to_string()).as_deref(), Some(text));
-            let hook = if n == 1 { "acme".to_owned() } else { String::new() };
+            let hook = if text == "hook:acme" { "acme".to_owned() } else { String::new() };
             assert_eq!(attribution.owner(&ChannelFacts { hook, ..channel() }), Owner::Tenant(tenant(n)), "{text}");
             left.pop();
         }
@@ -426,15 +433,22 @@ mod tests {
 
     #[test]
     fn an_argument_is_never_guessed_at() {
-        let attribution = rules(&[("hook:acme", 1), ("context:from-acme", 2)]);
-        for (hook, owner) in
-            [("", Owner::Tenant(tenant(2))), ("acme", Owner::Tenant(tenant(1))), ("acne", Owner::WrongArgument)]
-        {
-            let channel = ChannelFacts { hook: hook.to_owned(), ..channel() };
-            assert_eq!(attribution.owner(&channel), owner, "{hook}");
+        let attribution = rules(&[("hook:acme", 1), ("hook:rival", 2), ("context:from-acme", 1)]);
+        let acme = Owner::Tenant(tenant(1));
+        for (context, hook, owner, held) in [
+            ("from-acme", "", acme, &["context:from-acme"][..]),
+            ("from-acme", "acme", acme, &["context:from-acme", "hook:acme"]),
+            ("from-acme", "rival", Owner::WrongArgument, &["context:from-acme", "hook:rival"]),
+            ("from-acme", "acne", Owner::WrongArgument, &["context:from-acme"]),
+            ("trunk", "acme", acme, &["hook:acme"]),
+            ("trunk", "acne", Owner::WrongArgument, &[]),
+            ("trunk", "", Owner::Nobody, &[]),
+        ] {
+            let channel = ChannelFacts { hook: hook.to_owned(), context: context.to_owned(), ..channel() };
+            assert_eq!(attribution.owner(&channel), owner, "{context} {hook}");
             let looked = attribution.looked_at(&channel);
-            let decided = looked.last().filter(|l| l.holds).map(|l| Owner::Tenant(l.tenant));
-            assert_eq!(decided.unwrap_or(Owner::WrongArgument), owner, "{looked:?}");
+            let holds: Vec<String> = looked.iter().filter(|l| l.holds).map(|l| l.rule.to_string()).collect();
+            assert_eq!(holds, held, "{context} {hook}");
         }
     }
 

@@ -119,6 +119,9 @@ alarms! {
     /// A call waited in the hook and went on before its capture was ready.
     HookTimedOut = "hook_timed_out", Warning, "a call went on before its capture was ready",
         "The PBX answers slowly: look at its load, or raise `hook.timeout_ms`.";
+    /// The hook was given an argument that names no tenant, or another one than the channel's.
+    HookRefused = "hook_refused", Warning, "a call named a wrong tenant in the hook, and was not captured",
+        "Correct the argument of `Stasis(<app>,tap,…)` in the PBX's dialplan, or its rules: `aimg pbx rules` and `aimg pbx match`.";
     /// Asterisk stopped to send audio of a running call.
     FlowSilent = "flow_silent", Warning, "no more audio comes for a call that goes on",
         "Look at the network between the PBX and the gateway, and at Asterisk's log about the channels of the session.";

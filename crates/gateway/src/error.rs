@@ -43,6 +43,9 @@ pub enum Error {
         /// One clause.
         reason: String,
     },
+    /// The rules of a shared PBX contradict each other, which the store refuses.
+    #[error(transparent)]
+    Attribution(#[from] aimg_core::AttributionError),
     /// Every PBX refuses us, for reasons that only a person can remove.
     #[error("no PBX can be used: {reasons}")]
     Refused {

@@ -235,7 +235,7 @@ impl Gateway {
     }
 
     async fn link(&mut self, wanted: &Wanted) -> Result<Running, Error> {
-        let (rule, pbx) = (wanted.rule()?, wanted.pbx.clone());
+        let (tenants, pbx) = (wanted.terms.tenants()?, wanted.pbx.clone());
         let secrets = self.store.pbx_secrets(TenantScope::Operator, pbx.id).await?;
         let ari_config = ari_config(&pbx, &secrets).map_err(aimg_ari::Error::from)?;
         let ari_alone = self.config.parts == Parts::AriAlone;
@@ -245,11 +245,10 @@ impl Gateway {
         }
         let mut board = Switchboard::new(aimg_session::Config {
             node: self.config.node.clone(),
-            tenant: wanted.tenant,
+            tenants: tenants.clone(),
             pbx: pbx.id,
             // Nobody tells of a Newchannel without AMI.
             tap_mode: if ari_alone { TapMode::Hook } else { pbx.tap_mode },
-            rule,
             inbound_contexts: pbx.inbound_contexts.clone(),
             hook_timeout: self.config.hook_timeout,
             taps_max: self.config.taps_max,
@@ -278,6 +277,7 @@ impl Gateway {
         let ami_config = ami_config(&pbx, &secrets);
         let waiting_max = [ami_config.events_max, ari_config.events_max, INBOX_INPUTS];
         let ami = (!ari_alone).then(|| aimg_ami::Client::start(ami_config));
+        let (tenants, other_tenants) = watch::channel(tenants);
         let (tenant, name) = (pbx.tenant, pbx.name.clone());
         let (ami_client, ari_client) = (ami.as_ref().map(|(client, _)| client.clone()), ari.0.clone());
         let shown = LinkWatch { tenant, name, ami: ami_client, ari: ari_client, report: watched.clone(), waiting_max };
@@ -301,6 +301,7 @@ impl Gateway {
             media: self.studio.media.clone(),
             captures,
             inbox: (inbox, inputs),
+            tenants: other_tenants,
             journal: self.studio.journal.clone(),
             instruments: self.studio.instruments.clone(),
             clock: self.studio.clock,
@@ -311,7 +312,8 @@ impl Gateway {
             asks: asked,
             pbx,
         };
-        Ok(Running { row_of, stop, report: watched, task: tokio::spawn(link.run(stopped)) })
+        let (terms, task) = (wanted.terms.clone(), tokio::spawn(link.run(stopped)));
+        Ok(Running { row_of, terms, tenants, stop, report: watched, task })
     }
 
     fn ari_client(

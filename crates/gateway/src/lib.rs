@@ -36,6 +36,7 @@ mod recovery;
 mod source;
 mod tally;
 mod translate;
+mod unclaimed;
 mod watch;
 
 pub use alarm::{Alarm, AlarmState, HAPPENED_STAYS, Severity, Subject};
@@ -57,4 +58,5 @@ pub use link::LinkState;
 pub use monitor::{FlowClass, Impediment, JournalObservation, LinkObservation, Monitor, Observation, OpenFlows};
 pub use pbx_config::{ami_config, ari_config, ari_entrance};
 pub use tally::{BUCKETS_MS, CallTally, FlowTally, Histogram, Missing};
+pub use unclaimed::{UNCLAIMED_KEPT_MAX, UnclaimedChannels};
 pub use watch::{SEEN_MAX, Seen, Watch, WatchConfig};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aimg_core::{CallEvent, CallEventKind, SessionRow};
 use aimg_media::{Clock, Media};
-use aimg_session::{Command, Input, Outcome, Switchboard};
+use aimg_session::{Command, Input, Outcome, Switchboard, Tenants, Unclaimed, UnclaimedWhy};
 use aimg_store::{Change, Pbx};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -98,6 +98,8 @@ pub(crate) struct Link {
     pub(crate) media: Media,
     pub(crate) captures: Captures,
     pub(crate) inbox: (Inbox, mpsc::Receiver<Input>),
+    /// Whose the calls are from the next one on, when that changes.
+    pub(crate) tenants: watch::Receiver<Tenants>,
     pub(crate) journal: Journal,
     pub(crate) instruments: Instruments,
     pub(crate) clock: Clock,
@@ -137,6 +139,7 @@ impl Link {
         let (ari_client, mut ari) = self.ari;
         let (inbox, mut inputs) = self.inbox;
         let mut asks = self.asks;
+        let mut tenants = self.tenants;
         let (probes, mut probed) = mpsc::channel(1);
         let mut desk = Desk {
             asterisk: Asterisk { ari: ari_client, codec: self.pbx.codec },
@@ -180,6 +183,10 @@ impl Link {
                 }
                 Some(input) = inputs.recv() => desk.give(input),
                 Some(ask) = asks.recv() => desk.ask(ask),
+                Ok(()) = tenants.changed() => {
+                    let tenants = tenants.borrow_and_update().clone();
+                    desk.give(Input::Tenants(tenants));
+                }
                 Some(result) = probed.recv() => desk.probed(result),
                 () = tokio::time::sleep_until(tick) => desk.give(Input::Tick),
                 _ = show.tick() => desk.show([ami.as_ref().map_or(0, |(_, events)| events.backlog()), ari.backlog(), inputs.len()]),
@@ -291,7 +298,7 @@ impl Desk {
     /// Shows how many calls there are, and what waits: AMI events, ARI notices, inputs.
     fn show(&mut self, waiting: [usize; 3]) {
         self.asked.look(&self.board);
-        self.instruments.tallies.show(self.pbx.tenant, self.pbx.id, self.board.counts(), waiting);
+        self.instruments.tallies.show(self.pbx.tenant, self.pbx.id, &self.board.counts(), waiting);
     }
 
     /// Counts what happened to a call, and raises the alarm that it may be.
@@ -313,6 +320,18 @@ impl Desk {
             _ => return,
         };
         self.instruments.alarms.happened(alarm, Subject::pbx(Some(tenant), pbx), Some(session), why);
+    }
+
+    /// Counts a channel that is nobody's, and keeps it for the operator to see.
+    fn note_unclaimed(&self, unclaimed: Unclaimed) {
+        let Unclaimed { technology, context, why, .. } = &unclaimed;
+        tracing::info!(pbx.id = %self.pbx.id, pbx = self.pbx.name, technology, context, reason = why.name(),
+            "a channel is nobody's and is not captured");
+        if *why == UnclaimedWhy::WrongArgument {
+            let reason = format!("a {technology} channel in context {context}");
+            self.instruments.alarms.happened(Alarm::HookRefused, self.subject(), None, &reason);
+        }
+        self.instruments.unclaimed.add(self.pbx.id, unclaimed);
     }
 
     fn give(&mut self, input: Input) {
@@ -380,6 +399,7 @@ impl Desk {
                 self.instruments.herald.event(&event, call.as_deref());
                 self.journal.push(Change::Event(event));
             }
+            Command::Unclaimed(unclaimed) => self.note_unclaimed(unclaimed),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The links that run, and which PBXs should have one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use aimg_core::{PbxId, TenantId, TenantScope, Timestamp};
-use aimg_session::CaptureRule;
-use aimg_store::{Pbx, Store};
+use aimg_core::{Attribution, PbxId, TenantId, TenantScope, Timestamp};
+use aimg_session::{CaptureRule, Tenants};
+use aimg_store::{Pbx, PbxRule, Store};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -15,27 +15,79 @@ use crate::link::{LinkReport, LinkState};
 /// A PBX that should get a link.
 pub(crate) struct Wanted {
     pub(crate) pbx: Pbx,
-    pub(crate) tenant: TenantId,
-    /// Its tenant's capture rule, as it is stored.
-    rule: serde_json::Value,
+    pub(crate) terms: Terms,
 }
 
-impl Wanted {
-    /// Which of its calls are captured.
-    pub(crate) fn rule(&self) -> Result<CaptureRule, Error> {
-        let text = self.rule.as_str().unwrap_or_default();
-        let damaged = |e: aimg_session::RuleError| Error::Rule { tenant: self.tenant, reason: e.to_string() };
-        text.parse().map_err(damaged)
+/// Whose the calls of a PBX are, and which are captured: as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Terms {
+    Dedicated { tenant: TenantId, rule: serde_json::Value },
+    Shared { rules: Vec<PbxRule>, served: BTreeMap<TenantId, serde_json::Value> },
+}
+
+impl Terms {
+    /// The terms of a PBX, if it is to be followed: its tenant is among the served ones, or it is shared.
+    async fn of(
+        store: &Store,
+        pbx: &Pbx,
+        served: &BTreeMap<TenantId, serde_json::Value>,
+    ) -> Result<Option<Self>, Error> {
+        if let Some(tenant) = pbx.tenant {
+            return Ok(served.get(&tenant).map(|rule| Self::Dedicated { tenant, rule: rule.clone() }));
+        }
+        let rules = store.pbx_rules(TenantScope::Operator, pbx.id).await?;
+        let has_rule = |tenant: &TenantId| rules.iter().any(|rule| rule.tenant == *tenant);
+        let served = served.iter().filter(|(tenant, _)| has_rule(tenant)).map(|(t, rule)| (*t, rule.clone())).collect();
+        Ok(Some(Self::Shared { rules, served }))
     }
+
+    /// What the reducer makes of them. On a shared PBX a damaged capture rule is that tenant's harm alone: its calls are
+    /// followed and not captured.
+    pub(crate) fn tenants(&self) -> Result<Tenants, Error> {
+        match self {
+            Self::Dedicated { tenant, rule } => Ok(Tenants::Dedicated { tenant: *tenant, rule: read(*tenant, rule)? }),
+            Self::Shared { rules, served } => {
+                let rules = Attribution::new(rules.iter().map(|rule| (rule.rule.clone(), rule.tenant)))?;
+                let rule_of = |(tenant, rule): (&TenantId, _)| {
+                    let harmless = |error: Error| {
+                        tracing::error!(tenant.id = %tenant, %error, "the calls of this tenant are not captured");
+                        CaptureRule::None
+                    };
+                    (*tenant, read(*tenant, rule).unwrap_or_else(harmless))
+                };
+                Ok(Tenants::Shared { rules, served: served.iter().map(rule_of).collect() })
+            }
+        }
+    }
+}
+
+fn read(tenant: TenantId, rule: &serde_json::Value) -> Result<CaptureRule, Error> {
+    let damaged = |e: aimg_session::RuleError| Error::Rule { tenant, reason: e.to_string() };
+    rule.as_str().unwrap_or_default().parse().map_err(damaged)
 }
 
 /// A running link.
 pub(crate) struct Running {
     /// When the row was last changed that it was made from.
     pub(crate) row_of: Timestamp,
+    /// What it goes by.
+    pub(crate) terms: Terms,
+    /// Where it is told of others.
+    pub(crate) tenants: watch::Sender<Tenants>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) report: watch::Receiver<LinkReport>,
     pub(crate) task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Lets it go by other terms from the next call on; by those it has where these are damaged.
+    fn goes_by(&mut self, pbx: PbxId, terms: Terms) {
+        match terms.tenants() {
+            Ok(tenants) => drop(self.tenants.send_replace(tenants)),
+            Err(error) => tracing::error!(pbx.id = %pbx, %error, "what was changed about this PBX is not gone by"),
+        }
+        self.terms = terms;
+    }
 }
 
 /// All of them.
@@ -62,16 +114,18 @@ impl Links {
     pub(crate) async fn follow(&mut self, store: &Store, only: Option<&[TenantId]>) -> Result<Vec<Wanted>, Error> {
         let tenants = store.tenants(TenantScope::Operator).await?;
         let is_asked_for = |id: &TenantId| only.is_none_or(|only| only.contains(id));
-        let rules: HashMap<TenantId, &serde_json::Value> =
-            tenants.iter().filter(|t| t.enabled && is_asked_for(&t.id)).map(|t| (t.id, &t.capture_rule)).collect();
-        let pbxs = store.pbxs(TenantScope::Operator).await?;
-        let wanted: HashMap<PbxId, Pbx> = pbxs
-            .into_iter()
-            .filter(|p| p.enabled && p.tenant.is_some_and(|tenant| rules.contains_key(&tenant)))
-            .map(|p| (p.id, p))
-            .collect();
+        let served = tenants.into_iter().filter(|t| t.enabled && is_asked_for(&t.id));
+        let served: BTreeMap<TenantId, serde_json::Value> = served.map(|t| (t.id, t.capture_rule)).collect();
+        let mut wanted: HashMap<PbxId, Wanted> = HashMap::new();
+        for pbx in store.pbxs(TenantScope::Operator).await?.into_iter().filter(|pbx| pbx.enabled) {
+            let is_for_others =
+                |terms: &Terms| only.is_some() && matches!(terms, Terms::Shared { served, .. } if served.is_empty());
+            if let Some(terms) = Terms::of(store, &pbx, &served).await?.filter(|terms| !is_for_others(terms)) {
+                wanted.insert(pbx.id, Wanted { pbx, terms });
+            }
+        }
         // One whose row was changed is linked anew, the next time: its end takes a moment.
-        let stays = |id: &PbxId, link: &Running| wanted.get(id).is_some_and(|pbx| pbx.changed_at == link.row_of);
+        let stays = |id: &PbxId, link: &Running| wanted.get(id).is_some_and(|w| w.pbx.changed_at == link.row_of);
         let gone: Vec<PbxId> = self.running.iter().filter(|(id, link)| !stays(id, link)).map(|(id, _)| *id).collect();
         for id in &gone {
             if let Some(link) = self.running.remove(id) {
@@ -81,14 +135,16 @@ impl Links {
             }
         }
         self.unusable.extract_if(|id, _| !wanted.contains_key(id)).for_each(|(id, _)| self.alarms.forget(id));
-        let lacks = |pbx: &Pbx| {
+        for (id, link) in &mut self.running {
+            if let Some(Wanted { terms, .. }) = wanted.get(id).filter(|wanted| wanted.terms != link.terms) {
+                link.goes_by(*id, terms.clone());
+            }
+        }
+        let lacks = |Wanted { pbx, .. }: &Wanted| {
             let id = &pbx.id;
             !self.running.contains_key(id) && !gone.contains(id) && self.unusable.get(id) != Some(&pbx.changed_at)
         };
-        let lacking = wanted.into_values().filter(lacks);
-        Ok(lacking
-            .filter_map(|pbx| Some(Wanted { rule: (*rules.get(&pbx.tenant?)?).clone(), tenant: pbx.tenant?, pbx }))
-            .collect())
+        Ok(wanted.into_values().filter(lacks).collect())
     }
 
     /// Takes a new link, or remembers that there cannot be one: a PBX whose row is damaged must not keep the others from being
@@ -144,7 +200,7 @@ pub(crate) fn id_seed(seed: u64, pbx: PbxId) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use aimg_core::{AriLink, Codec, TapMode, Tls};
+    use aimg_core::{AriLink, ChannelFacts, Codec, Owner, TapMode, Tls};
     use aimg_store::{NewPbx, PbxChange};
 
     use super::*;
@@ -157,7 +213,29 @@ mod tests {
         let task = tokio::spawn(async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         });
-        Running { row_of: wanted.pbx.changed_at, stop, report, task }
+        let (tenants, _) = watch::channel(wanted.terms.tenants().unwrap());
+        Running { row_of: wanted.pbx.changed_at, terms: wanted.terms.clone(), tenants, stop, report, task }
+    }
+
+    fn new_pbx(tenant: TenantId, name: &str) -> NewPbx {
+        NewPbx {
+            tenant: Some(tenant),
+            name: name.into(),
+            host: "127.0.0.1".into(),
+            ami_port: 5038,
+            ami_tls: None,
+            ami_user: "aimg".into(),
+            ami_secret: "s".into(),
+            ari_url: "http://127.0.0.1:8088/ari".into(),
+            ari_tls: Tls::default(),
+            ari_link: AriLink::Connect,
+            ari_user: "aimg".into(),
+            ari_password: "p".into(),
+            ari_app: "aimg".into(),
+            tap_mode: TapMode::Ami,
+            codec: Codec::Ulaw,
+            inbound_contexts: vec![],
+        }
     }
 
     async fn names(links: &mut Links, store: &Store, only: Option<&[TenantId]>) -> Vec<String> {
@@ -173,25 +251,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (store, row) = store(dir.path()).await;
         let rival = store.add_tenant(OPERATOR, "rival", "all".into()).await.unwrap().id;
-        let branch = NewPbx {
-            tenant: Some(rival),
-            name: "branch".into(),
-            host: "127.0.0.1".into(),
-            ami_port: 5038,
-            ami_tls: None,
-            ami_user: "aimg".into(),
-            ami_secret: "s".into(),
-            ari_url: "http://127.0.0.1:8088/ari".into(),
-            ari_tls: Tls::default(),
-            ari_link: AriLink::Connect,
-            ari_user: "aimg".into(),
-            ari_password: "p".into(),
-            ari_app: "aimg".into(),
-            tap_mode: TapMode::Ami,
-            codec: Codec::Ulaw,
-            inbound_contexts: vec![],
-        };
-        store.add_pbx(OPERATOR, branch).await.unwrap();
+        store.add_pbx(OPERATOR, new_pbx(rival, "branch")).await.unwrap();
         for (only, expected) in [
             (None, &["branch", "office"][..]),
             (Some(&[row.tenant][..]), &["office"]),
@@ -221,5 +281,44 @@ mod tests {
         let enabled = PbxChange { enabled: Some(true), ..PbxChange::default() };
         store.change_pbx(OPERATOR, row.pbx, None, enabled).await.unwrap();
         assert_eq!(names(&mut links, &store, None).await, ["office"], "it may be right after the change");
+    }
+
+    /// The terms that a link goes by: whose channels of these contexts are, and whether they are captured.
+    fn goes_by(links: &Links, pbx: PbxId, contexts: &[&str]) -> Vec<Option<(TenantId, bool)>> {
+        let Tenants::Shared { rules, served } = &*links.running[&pbx].tenants.borrow() else { panic!("it is shared") };
+        let of = |context: &&str| {
+            let facts = ChannelFacts { context: (*context).to_owned(), ..ChannelFacts::default() };
+            let Owner::Tenant(tenant) = rules.owner(&facts) else { return None };
+            Some((tenant, matches!(served.get(&tenant)?, CaptureRule::All)))
+        };
+        contexts.iter().map(of).collect()
+    }
+
+    #[tokio::test]
+    async fn rules_of_a_shared_pbx_are_followed_without_a_new_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, row) = store(dir.path()).await;
+        let rival = store.add_tenant(OPERATOR, "rival", "all".into()).await.unwrap().id;
+        let shared = store.add_pbx(OPERATOR, NewPbx { tenant: None, ..new_pbx(rival, "shared") }).await.unwrap().id;
+        let rule = |text: &str| text.parse().unwrap();
+        store.add_pbx_rule(OPERATOR, shared, row.tenant, rule("context:a")).await.unwrap();
+        store.change_pbx(OPERATOR, row.pbx, PbxChange { enabled: Some(false), ..PbxChange::default() }).await.unwrap();
+        for (only, expected) in [(None, &["shared"][..]), (Some(&[row.tenant][..]), &["shared"]), (Some(&[rival]), &[])]
+        {
+            assert_eq!(names(&mut Links::default(), &store, only).await, expected, "{only:?}");
+        }
+        let mut links = Links::default();
+        assert_eq!(names(&mut links, &store, None).await, ["shared"]);
+        assert_eq!(goes_by(&links, shared, &["a", "b"]), [Some((row.tenant, true)), None]);
+
+        store.add_pbx_rule(OPERATOR, shared, rival, rule("context:b")).await.unwrap();
+        store.set_capture_rule(OPERATOR, row.tenant, "none".into()).await.unwrap();
+        assert_eq!(names(&mut links, &store, None).await, [""; 0], "it has its link");
+        assert_eq!(goes_by(&links, shared, &["a", "b"]), [Some((row.tenant, false)), Some((rival, true))]);
+
+        store.set_capture_rule(OPERATOR, row.tenant, "damaged".into()).await.unwrap();
+        store.set_tenant_enabled(OPERATOR, rival, false).await.unwrap();
+        assert_eq!(names(&mut links, &store, None).await, [""; 0]);
+        assert_eq!(goes_by(&links, shared, &["a", "b"]), [Some((row.tenant, false)), None], "nobody else's harm");
     }
 }

@@ -26,6 +26,7 @@ use crate::journal::{JournalCounts, JournalWatch};
 use crate::link::{LinkReport, LinkState};
 use crate::quota::Quotas;
 use crate::tally::{CallTally, Tallies, sum};
+use crate::unclaimed::{UnclaimedBook, UnclaimedChannels};
 
 /// A keeper that has answered nothing for so long, while shards wait for it, is behind.
 const KEEPER_PATIENCE: Duration = Duration::from_secs(1);
@@ -39,6 +40,8 @@ pub(crate) struct Instruments {
     pub(crate) herald: Herald,
     pub(crate) alarms: Alarms,
     pub(crate) tallies: Tallies,
+    /// Channels that are nobody's.
+    pub(crate) unclaimed: UnclaimedBook,
     /// Captures that have ended and whose recordings are not finished.
     pub(crate) finishing: Arc<AtomicU64>,
 }
@@ -115,6 +118,8 @@ pub struct Observation {
     pub links: Vec<LinkObservation>,
     /// What happened to calls, by tenant and PBX; of no tenant is what waits at the link of a PBX that several share.
     pub calls: BTreeMap<(Option<TenantId>, PbxId), CallTally>,
+    /// Channels of shared PBXs that are nobody's.
+    pub unclaimed_channels: BTreeMap<PbxId, UnclaimedChannels>,
     /// News of flows that no link waited for.
     pub unclaimed_news: u64,
     /// Orders for captures that had ended by themselves.
@@ -257,6 +262,7 @@ impl Monitor {
             journal: sources.journal.observe(),
             links: self.links(),
             calls: sources.instruments.tallies.all(),
+            unclaimed_channels: sources.instruments.unclaimed.all(),
             unclaimed_news,
             unclaimed_orders,
             finishing: sources.instruments.finishing.load(Ordering::Relaxed),

@@ -254,10 +254,22 @@ impl Tallies {
         self.0.flows_left_behind.load(Ordering::Relaxed)
     }
 
-    /// Shows the calls of a link, and what waits there.
-    pub(crate) fn show(&self, tenant: Option<TenantId>, pbx: PbxId, calls: CallCounts, waiting: [usize; 3]) {
-        let waiting = waiting.map(|count| count as u64);
-        self.with(tenant, pbx, |tally| (tally.calls, tally.waiting) = (calls, waiting));
+    /// Shows the calls of a link, by tenant, and what waits there.
+    pub(crate) fn show(
+        &self,
+        owner: Option<TenantId>,
+        pbx: PbxId,
+        calls: &BTreeMap<Option<TenantId>, CallCounts>,
+        waiting: [usize; 3],
+    ) {
+        let mut tallies = self.lock();
+        tallies.entry((owner, pbx)).or_default().waiting = waiting.map(|count| count as u64);
+        for tenant in calls.keys() {
+            tallies.entry((*tenant, pbx)).or_default();
+        }
+        for ((tenant, _), tally) in tallies.iter_mut().filter(|((_, of), _)| *of == pbx) {
+            tally.calls = calls.get(tenant).copied().unwrap_or_default();
+        }
     }
 
     /// Counts news of a flow that no link waits for.

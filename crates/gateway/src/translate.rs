@@ -121,6 +121,10 @@ fn seen_by_ami(channel: &ChannelSnapshot) -> ChannelSeen {
         exten: channel.exten.to_string(),
         caller_number: channel.caller_number.to_string(),
         bridge: None,
+        tenantid: channel.tenantid.as_ref().map(ToString::to_string).unwrap_or_default(),
+        accountcode: channel.account_code.to_string(),
+        variables: channel.variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+        argument: String::new(),
     }
 }
 
@@ -129,7 +133,10 @@ pub(crate) fn ari_event(event: EventKind) -> Option<Input> {
     match event {
         EventKind::StasisStart { args, channel, .. } => match minted(&channel.id) {
             Some(id) => Some(Input::TapEntered(id)),
-            None if args.first().is_some_and(|a| a == HOOK_ARGUMENT) => Some(Input::HookEntered(seen_by_ari(&channel))),
+            None if args.first().is_some_and(|a| a == HOOK_ARGUMENT) => {
+                let argument = args.get(1).cloned().unwrap_or_default();
+                Some(Input::HookEntered(ChannelSeen { argument, ..seen_by_ari(&channel) }))
+            }
             None => None,
         },
         EventKind::StasisEnd { channel } | EventKind::ChannelDestroyed { channel, .. } => match minted(&channel.id) {
@@ -146,11 +153,14 @@ pub(crate) fn ari_up(app: &str, channels: &[Channel], bridges: impl Iterator<Ite
     let ours = channels.iter().filter_map(|c| minted(&c.id));
     let minted = ours.chain(bridges.filter_map(|id| Minted::parse(id.as_str()))).collect();
     let hook = format!("{app},{HOOK_ARGUMENT}");
-    let waits = |c: &&Channel| {
-        let data = &c.dialplan.app_data;
-        c.dialplan.app_name == "Stasis" && (*data == hook || data.starts_with(&format!("{hook},")))
+    let waits = |c: &Channel| {
+        let behind = c.dialplan.app_data.strip_prefix(&hook).filter(|_| c.dialplan.app_name == "Stasis")?;
+        let argument = if behind.is_empty() { "" } else { behind.strip_prefix(',')? };
+        // As in StasisStart: without what follows.
+        let argument = argument.split(',').next().unwrap_or_default().to_owned();
+        Some(Input::HookEntered(ChannelSeen { argument, ..seen_by_ari(c) }))
     };
-    let waiting = channels.iter().filter(waits).map(|c| Input::HookEntered(seen_by_ari(c)));
+    let waiting = channels.iter().filter_map(waits);
     std::iter::once(Input::AriUp { minted }).chain(waiting).collect()
 }
 
@@ -173,6 +183,10 @@ pub(crate) fn seen_by_ari(channel: &Channel) -> ChannelSeen {
         exten: channel.dialplan.exten.clone(),
         caller_number: channel.caller.number.clone(),
         bridge: None,
+        tenantid: channel.tenantid.clone().unwrap_or_default(),
+        accountcode: channel.accountcode.clone(),
+        variables: channel.channelvars.clone().into_iter().filter(|(_, value)| !value.is_empty()).collect(),
+        argument: String::new(),
     }
 }
 
@@ -254,6 +268,9 @@ mod tests {
         assert!(matches!(start(OURS, &[]), Some(Input::TapEntered(id)) if id.to_string() == OURS));
         let Some(Input::HookEntered(seen)) = start("1.1", &["tap"]) else { panic!("a hook") };
         assert_eq!((seen.uniqueid.as_str(), seen.exten.as_str(), seen.linkedid.as_str()), ("1.1", "200", ""));
+        assert_eq!(seen.argument, "");
+        let named = start("1.1", &["tap", "acme", "more"]);
+        assert!(matches!(named, Some(Input::HookEntered(seen)) if seen.argument == "acme"));
         assert!(start("1.1", &["bot"]).is_none(), "another use of the application");
     }
 
@@ -270,8 +287,11 @@ mod tests {
         let inputs = ari_up("aimg", &channels, bridges.into_iter());
         let [Input::AriUp { minted }, waiting @ ..] = inputs.as_slice() else { panic!("our objects come first") };
         assert_eq!(minted.len(), 2);
-        let ids: Vec<_> =
-            waiting.iter().map(|i| if let Input::HookEntered(c) = i { c.uniqueid.as_str() } else { "?" }).collect();
-        assert_eq!(ids, ["1.1", "1.2"]);
+        let found = |input: &Input| match input {
+            Input::HookEntered(seen) => (seen.uniqueid.clone(), seen.argument.clone()),
+            other => panic!("{other:?}"),
+        };
+        let found: Vec<_> = waiting.iter().map(found).collect();
+        assert_eq!(found, [("1.1", ""), ("1.2", "more")].map(|(id, argument)| (id.to_owned(), argument.to_owned())));
     }
 }

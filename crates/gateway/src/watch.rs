@@ -9,7 +9,7 @@ use std::time::Duration;
 use aimg_core::{CallEvent, NodeId, TenantId, TenantScope};
 use aimg_media::Clock;
 use aimg_recording::SpoolLock;
-use aimg_session::{CaptureRule, Command, Input, Switchboard};
+use aimg_session::{CaptureRule, Command, Input, Switchboard, Tenants, Unclaimed};
 use aimg_store::{Change, Pbx, Store};
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
@@ -122,10 +122,9 @@ impl Watch {
         let secrets = self.store.pbx_secrets(TenantScope::Operator, pbx.id).await?;
         let mut board = Switchboard::new(aimg_session::Config {
             node: self.config.node.clone(),
-            tenant: wanted.tenant,
+            tenants: uncaptured(wanted.terms.tenants()?),
             pbx: pbx.id,
             tap_mode: pbx.tap_mode,
-            rule: CaptureRule::None,
             inbound_contexts: pbx.inbound_contexts.clone(),
             hook_timeout: Duration::ZERO,
             taps_max: 0,
@@ -139,8 +138,20 @@ impl Watch {
         let desk =
             Desk { board, journal: self.journal.clone(), show: self.show.clone(), clock: self.clock, report, pbx };
         let ami = aimg_ami::Client::start(ami_config(&desk.pbx, &secrets));
-        Ok(Running { row_of: desk.pbx.changed_at, stop, report: watched, task: tokio::spawn(desk.run(ami, stopped)) })
+        let (tenants, other_tenants) = watch::channel(wanted.terms.tenants()?);
+        let (row_of, terms) = (desk.pbx.changed_at, wanted.terms.clone());
+        let task = tokio::spawn(desk.run(ami, other_tenants, stopped));
+        Ok(Running { row_of, terms, tenants, stop, report: watched, task })
     }
+}
+
+/// The same tenants, none of whose calls is captured.
+fn uncaptured(mut tenants: Tenants) -> Tenants {
+    match &mut tenants {
+        Tenants::Dedicated { rule, .. } => *rule = CaptureRule::None,
+        Tenants::Shared { served, .. } => served.values_mut().for_each(|rule| *rule = CaptureRule::None),
+    }
+    tenants
 }
 
 /// What one PBX's link works on.
@@ -154,7 +165,12 @@ struct Desk {
 }
 
 impl Desk {
-    async fn run(mut self, ami: (aimg_ami::Client, aimg_ami::Events), mut stop: watch::Receiver<bool>) {
+    async fn run(
+        mut self,
+        ami: (aimg_ami::Client, aimg_ami::Events),
+        mut tenants: watch::Receiver<Tenants>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         let (client, mut events) = ami;
         let mut side = AmiSide::default();
         loop {
@@ -163,6 +179,10 @@ impl Desk {
                     for input in side.inputs(notice, &self.pbx, &self.report) {
                         self.give(input);
                     }
+                }
+                Ok(()) = tenants.changed() => {
+                    let tenants = uncaptured(tenants.borrow_and_update().clone());
+                    self.give(Input::Tenants(tenants));
                 }
                 _ = stop.wait_for(|stop| *stop) => break,
             }
@@ -179,6 +199,12 @@ impl Desk {
                 Command::Emit(event) => {
                     self.show.event(&self.pbx.name, &event);
                     self.journal.push(Change::Event(event));
+                }
+                // Told when it is gone: time passes for nobody here.
+                Command::Unclaimed(unclaimed) => {
+                    let Unclaimed { technology, context, why, .. } = unclaimed;
+                    tracing::info!(pbx.id = %self.pbx.id, pbx = self.pbx.name, technology, context, reason = why.name(),
+                        "a channel is nobody's");
                 }
                 other => tracing::debug!(command = ?other, "nobody here can do this"),
             }

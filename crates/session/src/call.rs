@@ -538,6 +538,19 @@ impl Call {
         self.emit(now, CallEventKind::HookEntered, out);
     }
 
+    /// The hook was told that a channel is another tenant's: it goes on at once, and the call is captured no more.
+    pub(crate) fn hook_refused(&mut self, now: Timestamp, channel: &Uniqueid, out: &mut Vec<Command>) {
+        self.hooks.insert(channel.clone(), HookWait { until: now, released: false });
+        self.emit(now, CallEventKind::HookEntered, out);
+        self.held_back = true;
+        self.renew_at = None;
+        self.left_at = None;
+        if std::mem::take(&mut self.record.captured) {
+            out.push(Command::SaveSession(Box::new(self.record.clone())));
+        }
+        self.stop_capture(now, false, None, out);
+    }
+
     /// Lets the call go on where nothing is worth waiting for.
     pub(crate) fn release_unless_attaching(&mut self, now: Timestamp, out: &mut Vec<Command>) {
         match self.taps.iter().find(|t| !t.is_closing()) {

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use aimg_core::{CallEvent, CaptureOrder, FlowId, LegRow, Minted, SessionId, SessionRow, Timestamp, Uniqueid};
 
+use crate::Unclaimed;
+
 /// A request to Asterisk whose outcome comes back as [`crate::Input::Reply`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Request {
@@ -105,4 +107,6 @@ pub enum Command {
     SaveLeg(LegRow),
     /// Keep and publish an event.
     Emit(CallEvent),
+    /// Count a channel that is nobody's, and let the operator see it.
+    Unclaimed(Unclaimed),
 }

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use aimg_core::{
-    CallEventKind, CaptureOrder, Direction, FailReason, FlowId, LegRow, Minted, QuotaKind, SessionId, SessionRow,
-    Timestamp, Uniqueid,
+    CallEventKind, CaptureOrder, ChannelFacts, Direction, FailReason, FlowId, LegRow, Minted, QuotaKind, SessionId,
+    SessionRow, Timestamp, Uniqueid,
 };
 
-use crate::Request;
+use crate::{Request, Tenants};
 
 /// Asterisk's channel state, as far as it matters to a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +51,29 @@ pub struct ChannelSeen {
     pub caller_number: String,
     /// The bridge it is in, if that is one that joins calls; only a list tells.
     pub bridge: Option<String>,
+    /// The `tenantid` of its endpoint, or empty.
+    pub tenantid: String,
+    /// Its account code, or empty.
+    pub accountcode: String,
+    /// Names and values of the variables that Asterisk is set to tell.
+    pub variables: Vec<(String, String)>,
+    /// The argument after `tap` of the hook that it waits in, or empty.
+    pub argument: String,
+}
+
+impl ChannelSeen {
+    /// What rules of attribution may look at.
+    pub(crate) fn facts(&self) -> ChannelFacts {
+        ChannelFacts {
+            hook: self.argument.clone(),
+            tenantid: self.tenantid.clone(),
+            variables: self.variables.clone(),
+            channel: self.name.clone(),
+            context: self.context.clone(),
+            accountcode: self.accountcode.clone(),
+            dialled: self.exten.clone(),
+        }
+    }
 }
 
 /// A session that the store has as not over when the gateway starts.
@@ -238,6 +261,8 @@ pub enum Input {
         /// What is asked.
         order: CaptureOrder,
     },
+    /// Whose calls are whose, and which are captured, from the next call on.
+    Tenants(Tenants),
     /// The gateway stops: every capture is taken down, nothing new begins. Calls go on without us and stay open in the
     /// store, so that the next run adopts them.
     Stop,

@@ -39,11 +39,13 @@ impl Switchboard {
     /// A channel has this Linkedid: that of the oldest channel it was ever bridged with.
     pub(crate) fn linked(&mut self, now: Timestamp, channel: &Uniqueid, linkedid: &Uniqueid, out: &mut Vec<Command>) {
         let Some(from) = self.by_channel.get(channel).copied() else { return };
-        let known = self.by_channel.get(linkedid).and_then(|into| self.calls.get(into));
+        // Two tenants who talk share a Linkedid and nothing else: each goes on in a session of its own.
+        let Some(tenant) = self.calls.get(&from).map(|call| call.record.tenant) else { return };
+        let known = self.by_linkedid.get(&(linkedid.clone(), tenant)).and_then(|into| self.calls.get(into));
         let Some(older) = known.map(|call| &call.record).filter(|record| !record.state.is_over()) else {
             // Its oldest channel was never seen, or is forgotten: this is the call that whoever joins it later joins.
             if !linkedid.as_str().is_empty() {
-                self.by_channel.insert(linkedid.clone(), from);
+                self.by_linkedid.insert((linkedid.clone(), tenant), from);
             }
             return;
         };
@@ -57,7 +59,7 @@ impl Switchboard {
         let Some(given) = self.calls.get_mut(&from).and_then(|call| call.give_leg(now, channel, into, out)) else {
             return;
         };
-        self.by_channel.insert(channel.clone(), into);
+        self.belongs(channel, into);
         let was_captured = given.captured;
         self.with_session(into, |call| call.take_leg(now, given, from, out));
         self.follow(now, from, out);
@@ -70,6 +72,9 @@ impl Switchboard {
     /// A ringing channel's call was taken by another channel, which is bridged with the caller in a moment.
     pub(crate) fn picked_up(&mut self, now: Timestamp, target: &Uniqueid, by: &Uniqueid, out: &mut Vec<Command>) {
         let Some(into) = self.by_channel.get(target).copied() else { return };
+        if self.are_strangers(target, by) {
+            return;
+        }
         let kind = CallEventKind::PickedUp { channel: target.clone(), by: by.clone() };
         self.with_session(into, |call| call.tell(now, kind, out));
         if let Some(from) = self.by_channel.get(by).copied().filter(|from| *from != into) {
@@ -78,6 +83,19 @@ impl Switchboard {
             if first {
                 self.with_session(into, |call| call.tell(now, CallEventKind::JoinedFrom { from }, out));
             }
+        }
+    }
+
+    /// What is told of a channel, without the channel of another tenant that it may be about.
+    pub(crate) fn without_strangers(&self, channel: &Uniqueid, kind: CallEventKind) -> CallEventKind {
+        match kind {
+            CallEventKind::Unparked { channel: parked, by: Some(by) } if self.are_strangers(channel, &by) => {
+                CallEventKind::Unparked { channel: parked, by: None }
+            }
+            CallEventKind::QueueAnswered { queue, channel: Some(by) } if self.are_strangers(channel, &by) => {
+                CallEventKind::QueueAnswered { queue, channel: None }
+            }
+            kind => kind,
         }
     }
 

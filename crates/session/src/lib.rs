@@ -12,13 +12,17 @@ mod gone;
 mod input;
 mod join;
 mod legs;
+mod outsiders;
 mod rule;
 mod switchboard;
 mod tap;
+mod tenants;
 mod view;
 
 pub use command::{Command, Request};
 pub use input::{ChannelSeen, ChannelState, Entered, Input, KnownCall, Outcome, RunningPart};
+pub use outsiders::{Unclaimed, UnclaimedWhy};
 pub use rule::{CallFacts, CaptureRule, RuleError};
 pub use switchboard::{CallCounts, Config, Switchboard};
+pub use tenants::Tenants;
 pub use view::{CallSeen, CaptureSeen, LegSeen};

@@ -11,9 +11,10 @@ use aimg_core::{
 use crate::bridges::Bridges;
 use crate::call::{Call, told};
 use crate::gone::Gone;
+use crate::outsiders::Outsiders;
 use crate::tap::Tap;
 use crate::view::{CallSeen, CaptureSeen};
-use crate::{CallFacts, CaptureRule, ChannelSeen, Command, Input, KnownCall, Outcome, Request};
+use crate::{CallFacts, ChannelSeen, Command, Input, KnownCall, Outcome, Request, Tenants};
 
 /// How long AMI's Newchannel may come after ARI's StasisStart of the same channel. After that AMI may be dead without anybody
 /// knowing it yet, and the call is made on ARI's word alone.
@@ -42,14 +43,12 @@ const NOT_CALLS: [&str; 10] = [
 pub struct Config {
     /// This node: part of every id it creates.
     pub node: NodeId,
-    /// The tenant that the PBX is dedicated to.
-    pub tenant: TenantId,
+    /// Whose its calls are, and which of them are captured.
+    pub tenants: Tenants,
     /// The PBX.
     pub pbx: PbxId,
     /// Whether Newchannel alone begins a capture. A call that enters the hook is captured in both modes.
     pub tap_mode: TapMode,
-    /// Which calls are captured.
-    pub rule: CaptureRule,
     /// Contexts by which calls come in from outside.
     pub inbound_contexts: Vec<String>,
     /// How long a call waits in the hook for its capture. Default 2 s. Longer: fewer clipped beginnings on a slow PBX;
@@ -81,8 +80,13 @@ pub struct CallCounts {
 pub struct Switchboard {
     pub(crate) config: Config,
     pub(crate) calls: HashMap<SessionId, Call>,
-    /// Channels of calls, also by the Linkedid they came with.
+    /// Channels of calls.
     pub(crate) by_channel: HashMap<Uniqueid, SessionId>,
+    /// The session that a channel joins of this tenant and with this Linkedid. Where two tenants talk, a Linkedid is that of
+    /// a session of each.
+    pub(crate) by_linkedid: HashMap<(Uniqueid, TenantId), SessionId>,
+    /// Channels that are of no session.
+    pub(crate) outsiders: Outsiders,
     pub(crate) bridges: Bridges,
     /// Channels in the hook that AMI has not shown yet (its Newchannel comes over another connection), and when each becomes
     /// a call all the same, or is let go (again) if it cannot.
@@ -105,6 +109,8 @@ impl Switchboard {
             config,
             calls: HashMap::new(),
             by_channel: HashMap::new(),
+            by_linkedid: HashMap::new(),
+            outsiders: Outsiders::default(),
             bridges: Bridges::default(),
             strays: BTreeMap::new(),
             gone: Gone::default(),
@@ -116,10 +122,15 @@ impl Switchboard {
         }
     }
 
-    /// How many calls and captures there are. Takes time in proportion to the calls.
-    pub fn counts(&self) -> CallCounts {
-        let mut counts = CallCounts { in_hook: self.strays.len(), ..CallCounts::default() };
+    /// How many calls and captures there are, by their tenants; of no tenant are channels in the hook of which nobody knows
+    /// yet whose they are. Takes time in proportion to the calls.
+    pub fn counts(&self) -> BTreeMap<Option<TenantId>, CallCounts> {
+        let served = self.config.tenants.served().into_iter().map(Some);
+        let mut all: BTreeMap<_, CallCounts> = served.map(|tenant| (tenant, CallCounts::default())).collect();
+        let strays_of = if let Tenants::Dedicated { tenant, .. } = self.config.tenants { Some(tenant) } else { None };
+        all.entry(strays_of).or_default().in_hook = self.strays.len();
         for call in self.calls.values() {
+            let counts = all.entry(Some(call.record.tenant)).or_default();
             counts.live += usize::from(!call.record.state.is_over());
             counts.in_hook += call.hooks_waiting();
             for tap in call.taps() {
@@ -130,7 +141,7 @@ impl Switchboard {
                 }
             }
         }
-        counts
+        all
     }
 
     /// Sessions that are not over, or whose capture is still being taken down.
@@ -156,7 +167,10 @@ impl Switchboard {
     /// A session that is not over, as somebody who is to act upon it sees it.
     pub fn call(&self, session: SessionId) -> Option<CallSeen> {
         let call = self.calls.get(&session).filter(|call| !call.record.state.is_over())?;
-        Some(call.seen(&self.bridges))
+        let mut seen = call.seen(&self.bridges);
+        // Whoever acts upon a call does so within its tenant.
+        seen.company.retain(|channel| self.tenant_of(channel).is_none_or(|tenant| tenant == call.record.tenant));
+        Some(seen)
     }
 
     /// Where the capture of a session stands that is not over.
@@ -173,7 +187,7 @@ impl Switchboard {
     /// When [`Input::Tick`] is wanted next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let strays = self.strays.values().map(|(_, until)| *until);
-        self.calls.values().filter_map(Call::deadline).chain(strays).min()
+        self.calls.values().filter_map(Call::deadline).chain(strays).chain(self.outsiders.deadline()).min()
     }
 
     /// Takes in one thing that happened at `now` and says what to do.
@@ -198,7 +212,10 @@ impl Switchboard {
                 }
             }
             Input::PickedUp { target, by } => self.picked_up(now, &target, &by, &mut out),
-            Input::Told { channel, kind } => self.with_channel(&channel, |call| call.tell(now, kind, &mut out)),
+            Input::Told { channel, kind } => {
+                let kind = self.without_strangers(&channel, kind);
+                self.with_channel(&channel, |call| call.tell(now, kind, &mut out));
+            }
             Input::ChannelGone { channel, cause } => self.channel_gone(now, &channel, cause, &mut out),
             Input::PbxDown(reason) => self.calls.values_mut().for_each(|c| c.lost(now, reason, &mut out)),
             Input::AriUp { minted } => self.ari_back(now, &minted, &mut out),
@@ -241,6 +258,7 @@ impl Switchboard {
                     self.begin_capture(now, session, &mut out);
                 }
             }
+            Input::Tenants(tenants) => self.config.tenants = tenants,
             Input::Stop => {
                 self.stopping = true;
                 self.calls.values_mut().for_each(|c| c.stop_capture(now, false, None, &mut out));
@@ -263,29 +281,41 @@ impl Switchboard {
                 return;
             }
             call.leg_joined(now, seen, out);
-        } else if let Some(session) = self.by_channel.get(&Uniqueid::new(&seen.linkedid)).copied() {
-            self.by_channel.insert(uniqueid.clone(), session);
-            self.with_session(session, |call| call.leg_joined(now, seen, out));
-        } else {
-            self.call_new(now, seen, found, out);
+        } else if !self.outsiders.contains(&uniqueid) {
+            self.put(now, seen, found, out);
         }
         if let Some((seen, _)) = self.strays.remove(&uniqueid) {
             self.hook_entered(now, seen, out);
         }
     }
 
-    fn call_new(&mut self, now: Timestamp, seen: &ChannelSeen, found: bool, out: &mut Vec<Command>) {
+    /// A channel is of this session, and so is whoever comes with it as the oldest of their call.
+    pub(crate) fn belongs(&mut self, channel: &Uniqueid, session: SessionId) {
+        let Some(call) = self.calls.get(&session) else { return };
+        self.by_linkedid.insert((channel.clone(), call.record.tenant), session);
+        self.by_channel.insert(channel.clone(), session);
+        self.outsiders.claimed(channel);
+    }
+
+    pub(crate) fn call_new(
+        &mut self,
+        now: Timestamp,
+        seen: &ChannelSeen,
+        tenant: TenantId,
+        found: bool,
+        out: &mut Vec<Command>,
+    ) {
         let uniqueid = Uniqueid::new(&seen.uniqueid);
         let inbound = self.config.inbound_contexts.contains(&seen.context);
         let direction = if inbound { CallDirection::Inbound } else { CallDirection::Outbound };
         let facts = CallFacts { context: &seen.context, dialled: &seen.exten, direction };
         let record = SessionRow {
             id: self.mint_session(now),
-            tenant: self.config.tenant,
+            tenant,
             pbx: self.config.pbx,
             node: self.config.node.clone(),
             uniqueid: uniqueid.clone(),
-            linkedid: Uniqueid::new(if seen.linkedid.is_empty() { &seen.uniqueid } else { &seen.linkedid }),
+            linkedid: self.linkedid_for(seen),
             state: CallState::Detected,
             call_direction: direction,
             caller_number: told(&seen.caller_number),
@@ -295,15 +325,19 @@ impl Switchboard {
             answered_at: None,
             ended_at: None,
             hangup_cause: None,
-            captured: self.config.rule.wants(&facts),
+            captured: self.config.tenants.rule(tenant).is_some_and(|rule| rule.wants(&facts)),
         };
         let id = record.id;
-        self.by_channel.insert(record.linkedid.clone(), id);
-        self.by_channel.insert(uniqueid, id);
+        // Others of the tenant come with it, be it that of another tenant's channel.
+        let linkedid = self.linkedid_of(seen);
+        if !linkedid.is_empty() {
+            self.by_linkedid.insert((Uniqueid::new(linkedid), tenant), id);
+        }
         let mut call = Call::detected(record, 0, found, self.config.hook_timeout);
         call.announce(now, out);
         call.leg_joined(now, seen, out);
         self.calls.insert(id, call);
+        self.belongs(&uniqueid, id);
         if self.config.tap_mode == TapMode::Ami {
             self.begin_capture(now, id, out);
         }
@@ -330,12 +364,15 @@ impl Switchboard {
             if self.gone.contains(&channel) {
                 return;
             }
-            match self.ami_up {
+            match self.ami_up && !self.outsiders.contains(&channel) {
                 true => drop(self.strays.insert(channel, (seen, now + AMI_LATE_MAX.min(self.config.hook_timeout)))),
                 false => self.on_aris_word(now, seen, out),
             }
             return;
         };
+        if self.tenant_of(&channel).is_some_and(|tenant| self.config.tenants.contradicts(&seen, tenant)) {
+            return self.refuse_hook(now, &seen, session, out);
+        }
         self.with_session(session, |call| call.hook_entered(now, &channel, out));
         self.begin_capture(now, session, out);
         self.with_session(session, |call| call.release_unless_attaching(now, out));
@@ -385,6 +422,7 @@ impl Switchboard {
     fn channel_gone(&mut self, now: Timestamp, channel: &Uniqueid, cause: u16, out: &mut Vec<Command>) {
         self.gone.insert(channel.clone());
         self.strays.remove(channel);
+        self.outsiders.gone(channel, out);
         self.bridges.gone(channel);
         self.with_channel(channel, |call| call.leg_left(now, channel, cause, out));
         self.follow_channel(now, channel, out);
@@ -400,8 +438,11 @@ impl Switchboard {
 
     /// A channel in the hook that AMI does not show: a call of its own, until AMI's next list puts that right.
     fn on_aris_word(&mut self, now: Timestamp, seen: ChannelSeen, out: &mut Vec<Command>) {
-        self.channel_new(now, &seen, false, out);
         let channel = Uniqueid::new(&seen.uniqueid);
+        match self.outsiders.contains(&channel) {
+            true => self.put(now, &seen, false, out),
+            false => self.channel_new(now, &seen, false, out),
+        }
         if self.by_channel.contains_key(&channel) {
             self.hook_entered(now, seen, out);
         } else {
@@ -418,6 +459,7 @@ impl Switchboard {
             self.calls.values_mut().for_each(|c| c.lost(now, FailReason::PbxRestarted, out));
             self.forget_done_calls();
             self.gone.clear();
+            self.outsiders.retain(|_| false, out);
         }
         self.bridges.clear();
         channels.retain(|c| !Uniqueid::new(&c.uniqueid).is_minted() && !is_no_call(&c.name));
@@ -425,11 +467,12 @@ impl Switchboard {
         channels.sort_by_key(|c| (c.uniqueid != c.linkedid, c.uniqueid.clone()));
         // Legs that joined meanwhile, before those that left are missed: a call lives as long as any of them.
         for seen in &channels {
-            if self.by_channel.contains_key(&Uniqueid::new(&seen.linkedid)) {
+            if self.knows_linkedid(&seen.linkedid) {
                 self.channel_new(now, seen, true, out);
             }
         }
         let live: BTreeSet<Uniqueid> = channels.iter().map(|c| Uniqueid::new(&c.uniqueid)).collect();
+        self.outsiders.retain(|channel| live.contains(channel), out);
         for call in self.calls.values_mut().filter(|c| !c.record.state.is_over()) {
             let vanished = call.live_legs().filter(|l| !live.contains(*l)).cloned().collect::<Vec<_>>();
             vanished.iter().for_each(|leg| self.gone.insert(leg.clone()));
@@ -460,9 +503,11 @@ impl Switchboard {
         let id = known.record.id;
         // A channel that was its first may be a leg of another session by now, which then counts.
         for channel in [&known.record.uniqueid, &known.record.linkedid] {
-            self.by_channel.entry(channel.clone()).or_insert(id);
+            self.by_linkedid.entry((channel.clone(), known.record.tenant)).or_insert(id);
         }
+        self.by_channel.entry(known.record.uniqueid.clone()).or_insert(id);
         for leg in known.legs.iter().filter(|l| l.left_at.is_none()) {
+            self.by_linkedid.insert((leg.uniqueid.clone(), known.record.tenant), id);
             self.by_channel.insert(leg.uniqueid.clone(), id);
         }
         self.calls.insert(id, Call::returning(known, self.config.hook_timeout));
@@ -502,6 +547,7 @@ impl Switchboard {
     }
 
     fn tick(&mut self, now: Timestamp, out: &mut Vec<Command>) {
+        self.outsiders.tick(now, out);
         for (_, (seen, _)) in self.strays.extract_if(.., |_, (_, until)| *until <= now).collect::<Vec<_>>() {
             self.on_aris_word(now, seen, out);
         }
@@ -537,6 +583,7 @@ impl Switchboard {
         self.calls.retain(|_, c| !c.is_done());
         if self.calls.len() != before {
             self.by_channel.retain(|_, session| self.calls.contains_key(session));
+            self.by_linkedid.retain(|_, session| self.calls.contains_key(session));
         }
     }
 

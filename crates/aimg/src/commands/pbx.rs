@@ -4,7 +4,7 @@ use aimg_core::{AriLink, TenantId, TenantScope, Tls};
 use aimg_store::{Pbx as Row, Tenant};
 use serde::Serialize;
 
-use super::{open_store, pbx_row};
+use super::{open_store, pbx_row, pbx_rules};
 use crate::cli::Pbx;
 use crate::output::{Output, table};
 use crate::settings::Settings;
@@ -17,7 +17,8 @@ pub(crate) async fn run(settings: &Settings, output: Output, command: Pbx) -> an
         Pbx::Add(pbx) => {
             let added = pbx_row::add(&open_store(settings).await?, *pbx).await?;
             output.print(&added, |p| {
-                format!("PBX {} added, tapped by {}; next: aimg pbx test {}", p.name, p.tap_mode, p.name)
+                let next = if p.tenant.is_none() { "rules" } else { "test" };
+                format!("PBX {} added, tapped by {}; next: aimg pbx {next} {}", p.name, p.tap_mode, p.name)
             })
         }
         Pbx::Set(set) => {
@@ -27,6 +28,8 @@ pub(crate) async fn run(settings: &Settings, output: Output, command: Pbx) -> an
         Pbx::List => list(settings, output).await,
         Pbx::Show { name } => show(settings, output, &name).await,
         Pbx::Test { name } => test(settings, output, &name).await,
+        Pbx::Rules { name, command } => pbx_rules::run(settings, output, &name, command).await,
+        Pbx::Match(asked) => pbx_rules::matched(settings, output, *asked).await,
     }
 }
 

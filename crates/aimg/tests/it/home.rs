@@ -109,9 +109,30 @@ impl Home {
         self.pbx_add("branch", access, tap, &access.secret, &access.secret);
     }
 
+    /// Adds the tenants acme and rival, and a PBX that they share, without rules.
+    pub(crate) fn add_shared_pbx(&self, access: &Access, tap: TapMode) {
+        for tenant in ["acme", "rival"] {
+            self.run(self.aimg(&["tenant", "add", tenant])).succeeded();
+        }
+        self.pbx_add_for("shared", &["--shared"], access, tap, &access.secret, &access.secret);
+    }
+
     fn pbx_add(&self, name: &str, access: &Access, tap: TapMode, ami_secret: &str, ari_password: &str) {
-        let mut add = self.aimg(&["pbx", "add", name, "--tenant", "acme", "--host", &access.host]);
-        add.args(["--ami-port", &access.ami_port.to_string(), "--ami-user", &access.user])
+        self.pbx_add_for(name, &["--tenant", "acme"], access, tap, ami_secret, ari_password);
+    }
+
+    fn pbx_add_for(
+        &self,
+        name: &str,
+        of: &[&str],
+        access: &Access,
+        tap: TapMode,
+        ami_secret: &str,
+        ari_password: &str,
+    ) {
+        let mut add = self.aimg(&["pbx", "add", name, "--host", &access.host]);
+        add.args(of)
+            .args(["--ami-port", &access.ami_port.to_string(), "--ami-user", &access.user])
             .args(["--ari-url", &access.ari_url(), "--ari-user", &access.user, "--ari-app", &access.app])
             .args(["--tap", tap.name()])
             .env("AIMG_AMI_SECRET", ami_secret)
@@ -280,7 +301,8 @@ impl Home {
         files_below(self.memory.path()).into_iter().filter(is_spool).collect()
     }
 
-    fn json<T: for<'a> Deserialize<'a>>(&self, arguments: &[&str]) -> T {
+    /// What a command prints as JSON.
+    pub(crate) fn json<T: for<'a> Deserialize<'a>>(&self, arguments: &[&str]) -> T {
         let printed = self.run(self.aimg(arguments)).succeeded().stdout;
         serde_json::from_str(&printed).unwrap_or_else(|e| panic!("{arguments:?}: {e}: {printed}"))
     }

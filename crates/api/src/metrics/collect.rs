@@ -11,6 +11,7 @@ use aimg_core::{PbxId, TenantId};
 use aimg_gateway::{
     Alarm, AlarmState, BacklogCounts, CallTally, DiskReport, DiskRoom, EarsCounts, FlowClass, FlowTally, JournalCounts,
     JournalObservation, LinkObservation, LinkState, Missing, NODE_LISTENERS_MAX, Observation, OpenFlows, Subject,
+    UnclaimedChannels,
 };
 use aimg_media::{EVENTS, KEEPER_REQUESTS, MAILBOX_MESSAGES, MediaStats, ShardStats};
 use aimg_rtp::{Ledger, PacketError};
@@ -40,6 +41,7 @@ pub(crate) fn collect(
         journal,
         links,
         calls,
+        unclaimed_channels,
         unclaimed_news,
         unclaimed_orders,
         finishing,
@@ -61,6 +63,11 @@ pub(crate) fn collect(
     shards(s, media, *flows_max);
     flows.iter().for_each(|(class, open)| open_flows(s, &names, class, open));
     calls.iter().for_each(|((tenant, pbx), tally)| call_tally(s, &names.of(*tenant, *pbx), tally));
+    for (pbx, UnclaimedChannels { counts, last: _ }) in unclaimed_channels {
+        for (why, count) in counts {
+            s.count(&f::CHANNEL_UNCLAIMED, with(&names.of(None, *pbx), [("reason", why.name())]), *count);
+        }
+    }
     s.count(&f::UNCLAIMED, vec![("what", "flow_news".to_owned())], *unclaimed_news);
     s.count(&f::UNCLAIMED, vec![("what", "capture_orders".to_owned())], *unclaimed_orders);
     s.gauge(&f::RECORDING_FINISHING, vec![], *finishing as f64);

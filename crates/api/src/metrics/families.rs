@@ -94,6 +94,9 @@ families! {
     CALL_IN_HOOK: Gauge "aimg_call_in_hook" ["tenant", "pbx", "pbx_name"] "Channels that wait in the hook for their capture.";
     CAPTURE_OPEN: Gauge "aimg_capture_open" ["tenant", "pbx", "pbx_name", "state"]
         "Captures that are attaching, flowing (both directions) or closing.";
+    CHANNEL_UNCLAIMED: Counter "aimg_channel_unclaimed_total" ["tenant", "pbx", "pbx_name", "reason"]
+        "Channels of a PBX that several tenants share which are nobody's: no rule claims them, or the hook was given a wrong argument.",
+        "They are not captured. `aimg pbx rules` and `aimg pbx match` say which rule is missing; the log tells technology and context.";
     CALL_EVENTS: Counter "aimg_call_events_total" ["tenant", "pbx", "pbx_name", "event"]
         "What happened to calls, by the names of their events; a change of state by the state.",
         "`tap_failed`, `hook_timed_out`, `lost` and `recording_failed` should not grow.";

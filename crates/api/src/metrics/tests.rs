@@ -11,10 +11,11 @@ use aimg_core::{Codec, Direction};
 use aimg_gateway::{
     Alarm, AlarmState, BUCKETS_MS, BacklogCounts, CallTally, DiskReport, DiskRoom, EarsCounts, FlowClass, FlowTally,
     Histogram, JournalCounts, JournalObservation, LinkObservation, LinkState, Missing, Observation, OpenFlows, Subject,
+    UnclaimedChannels,
 };
 use aimg_media::{MediaStats, ShardStats};
 use aimg_rtp::{Ledger, PacketError};
-use aimg_session::CallCounts;
+use aimg_session::{CallCounts, UnclaimedWhy};
 
 use super::collect::collect;
 use crate::connections::{Counters, count};
@@ -152,6 +153,16 @@ impl Numbers {
             journal: JournalObservation { counts, waiting: self.next(), waiting_max: self.next(), is_away: true },
             links: vec![self.link()],
             calls: BTreeMap::from([((Some(tenant), pbx), self.calls())]),
+            unclaimed_channels: BTreeMap::from([(
+                pbx,
+                UnclaimedChannels {
+                    counts: BTreeMap::from([
+                        (UnclaimedWhy::NoRule, self.next()),
+                        (UnclaimedWhy::WrongArgument, self.next()),
+                    ]),
+                    ..UnclaimedChannels::default()
+                },
+            )]),
             unclaimed_news: self.next(),
             unclaimed_orders: self.next(),
             finishing: self.next(),

@@ -10,3 +10,4 @@ mod hook;
 mod orders;
 mod quota;
 mod races;
+mod shared;

@@ -99,10 +99,10 @@ fn a_hangup_that_ari_tells_first_is_no_failure() {
 }
 
 /// Choices drawn by proptest: its seed is printed with a failure.
-struct Drawn {
-    choices: Vec<u16>,
-    next: usize,
-    failures_left: usize,
+pub(crate) struct Drawn {
+    pub(crate) choices: Vec<u16>,
+    pub(crate) next: usize,
+    pub(crate) failures_left: usize,
 }
 
 impl Choice for Drawn {

@@ -9,7 +9,8 @@ use aimg_core::{
     SessionId, SessionRow, TapMode, TenantId, Timestamp, Uniqueid,
 };
 use aimg_session::{
-    CaptureRule, ChannelSeen, ChannelState, Command, Config, Entered, Input, Outcome, Request, Switchboard,
+    CaptureRule, ChannelSeen, ChannelState, Command, Config, Entered, Input, Outcome, Request, Switchboard, Tenants,
+    Unclaimed,
 };
 
 /// Which of the waiting inputs comes next, and which requests fail.
@@ -32,13 +33,16 @@ impl Choice for InOrder {
     }
 }
 
+pub(crate) fn tenant(n: u128) -> TenantId {
+    TenantId::from_uuid(uuid::Uuid::from_u128(n))
+}
+
 pub(crate) fn config(tap_mode: TapMode, rule: &str) -> Config {
     Config {
         node: "n1".parse().unwrap(),
-        tenant: TenantId::from_uuid(uuid::Uuid::from_u128(1)),
+        tenants: Tenants::Dedicated { tenant: tenant(1), rule: rule.parse::<CaptureRule>().unwrap() },
         pbx: PbxId::from_uuid(uuid::Uuid::from_u128(2)),
         tap_mode,
-        rule: rule.parse::<CaptureRule>().unwrap(),
         inbound_contexts: vec!["from-trunk".into()],
         hook_timeout: Duration::from_secs(2),
         taps_max: 100,
@@ -80,6 +84,7 @@ pub(crate) struct World<C> {
     /// Captures that were ended, and whether because their call was.
     pub(crate) ended: Vec<(u16, bool)>,
     pub(crate) events: Vec<CallEvent>,
+    pub(crate) unclaimed: Vec<Unclaimed>,
     pub(crate) sessions: BTreeMap<SessionId, SessionRow>,
     /// Sessions of which a person asked that nothing be recorded.
     held: BTreeSet<SessionId>,
@@ -120,6 +125,7 @@ impl<C: Choice> World<C> {
             expecting: BTreeSet::new(),
             ended: Vec::new(),
             events: Vec::new(),
+            unclaimed: Vec::new(),
             sessions: BTreeMap::new(),
             held: BTreeSet::new(),
             quota: None,
@@ -205,6 +211,7 @@ impl<C: Choice> World<C> {
                 }
             }
             Command::Emit(event) => self.events.push(event),
+            Command::Unclaimed(unclaimed) => self.unclaimed.push(unclaimed),
         }
     }
 
@@ -280,6 +287,7 @@ impl<C: Choice> World<C> {
             uniqueid: into.to_owned(),
             name: format!("AsyncGoto/{}", seen.name),
             bridge: None,
+            argument: String::new(),
             ..seen.clone()
         };
         self.channels.insert(Uniqueid::new(into), made.clone());
@@ -359,7 +367,9 @@ impl<C: Choice> World<C> {
             self.give(input);
         }
         self.give(Input::AmiDown);
-        let channels = self.channels.values().cloned().collect();
+        // What the hook was given, ARI alone tells.
+        let listed = |seen: &ChannelSeen| ChannelSeen { argument: String::new(), ..seen.clone() };
+        let channels = self.channels.values().map(listed).collect();
         self.give(Input::AmiUp { channels, restarted: false });
     }
 
