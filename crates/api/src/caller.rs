@@ -41,11 +41,6 @@ impl Caller {
         self.principal.scope()
     }
 
-    /// Fails unless it may.
-    pub(crate) fn require(&self, permission: Permission) -> Result<(), Problem> {
-        Ok(self.principal.require(permission)?)
-    }
-
     /// An audit entry of what it did to `target`, in the rows of its own tenant.
     pub(crate) fn did(&self, action: &str, target: impl ToString) -> NewAuditEntry {
         NewAuditEntry {

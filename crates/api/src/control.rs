@@ -565,7 +565,7 @@ impl From<ControlError> for Problem {
 
 /// Does something with a call for a caller who may, and writes the audit log.
 pub(crate) async fn perform(desk: &Desk, caller: &Caller, session: Uuid, command: Command) -> Result<Outcome, Problem> {
-    caller.require(command.permission())?;
+    caller.principal.require(command.permission())?;
     let (id, scope) = (SessionId::from_uuid(session), caller.scope());
     let tenant = desk.control.tenant_of(scope, id);
     let detail = command.detail();

@@ -302,7 +302,10 @@ mod tests {
         let shared = store.add_pbx(OPERATOR, NewPbx { tenant: None, ..new_pbx(rival, "shared") }).await.unwrap().id;
         let rule = |text: &str| text.parse().unwrap();
         store.add_pbx_rule(OPERATOR, shared, row.tenant, rule("context:a")).await.unwrap();
-        store.change_pbx(OPERATOR, row.pbx, PbxChange { enabled: Some(false), ..PbxChange::default() }).await.unwrap();
+        store
+            .change_pbx(OPERATOR, row.pbx, None, PbxChange { enabled: Some(false), ..PbxChange::default() })
+            .await
+            .unwrap();
         for (only, expected) in [(None, &["shared"][..]), (Some(&[row.tenant][..]), &["shared"]), (Some(&[rival]), &[])]
         {
             assert_eq!(names(&mut Links::default(), &store, only).await, expected, "{only:?}");
