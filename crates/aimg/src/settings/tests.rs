@@ -140,6 +140,7 @@ fn every_setting_can_be_set_in_every_place() {
         ("webhooks.retention_days", "30"),
         ("log.filter", "warn"),
         ("log.format", "json"),
+        ("control.media_hosts", "sounds.example"),
         ("taps_max", "50"),
         ("hook.timeout_ms", "500"),
     ]);

@@ -33,3 +33,9 @@ async fn what_is_not_there_is_a_problem_too() {
     let request = service.ask(Method::POST, "/api/v1/auth/login").header("content-type", "application/json");
     assert_eq!(request.body(huge).send().await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
+
+/// What programs were written against changes on purpose, or not at all. `INSTA_UPDATE=always` writes it anew.
+#[test]
+fn the_document_is_as_it_was() {
+    insta::assert_snapshot!("openapi", aimg_api::openapi_json());
+}

@@ -198,6 +198,8 @@ async fn another_tenants_things_do_not_exist() {
     let service = Service::start().await;
     let (theirs, mine) = (World::of(&service, 0).await, World::of(&service, 1).await);
     let before = everything(&service, &theirs).await;
+    let seen = before.iter().filter(|(_, body)| body.contains(&theirs.mark)).count();
+    assert!(seen >= 10, "its own tenant sees them: {before:#?}");
     for operation in Operation::all() {
         for role in roles_with(operation.permission()).filter(|role| *role != Role::SuperAdmin) {
             let token = token_of(&service, Some(mine.tenant), role).await;
