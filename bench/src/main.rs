@@ -6,6 +6,7 @@
 mod ami;
 mod ami_client;
 mod ami_server;
+mod api;
 mod attach;
 mod capture;
 mod capture_scale;
@@ -64,6 +65,8 @@ enum Bench {
     Attach,
     /// AMI events a second, beside panoramisk and asterisk-rs-ami.
     Ami,
+    /// Lists of calls and single calls over HTTP, a million calls in PostgreSQL.
+    Api,
     /// Resident memory of a captured session.
     Memory,
     /// How long 1,000 half-written recordings take to finish.
@@ -78,8 +81,16 @@ enum Bench {
     AmiClient(ami_client::Role),
 }
 
-const ALL: [Bench; 7] =
-    [Bench::Capture, Bench::CaptureScale, Bench::Attach, Bench::Ami, Bench::Memory, Bench::Recover, Bench::Fanout];
+const ALL: [Bench; 8] = [
+    Bench::Capture,
+    Bench::CaptureScale,
+    Bench::Attach,
+    Bench::Ami,
+    Bench::Api,
+    Bench::Memory,
+    Bench::Recover,
+    Bench::Fanout,
+];
 
 impl Bench {
     const fn name(self) -> &'static str {
@@ -88,6 +99,7 @@ impl Bench {
             Self::CaptureScale => "capture-scale",
             Self::Attach => "attach",
             Self::Ami => "ami",
+            Self::Api => "api",
             Self::Memory => "memory",
             Self::Recover => "recover",
             Self::Fanout => "fanout",
@@ -103,6 +115,7 @@ impl Bench {
             Self::CaptureScale => capture_scale::run().map(Some),
             Self::Attach => attach::run().map(Some),
             Self::Ami => ami::run().map(Some),
+            Self::Api => api::run().map(Some),
             Self::Memory => memory::run().map(Some),
             Self::Recover => recover::run().map(Some),
             Self::Fanout => fanout::run().map(Some),
