@@ -12,9 +12,9 @@
 //! }
 //! ```
 //!
-//! The handler takes `State<Desk>`, [`Caller`](caller::Caller) (whose `scope()` every query gets), and `Path`, `Query`,
+//! The handler takes `State<Desk>`, `Caller` (whose `scope()` every query gets), and `Path`, `Query`,
 //! `Json` and `IfMatch` of `body`; it answers `Json`, `Versioned` or `Created`, or fails with a
-//! [`Problem`](problem::Problem). Types of the API are its own; values of other crates are described in `schema`.
+//! `Problem`. Types of the API are its own; values of other crates are described in `schema`.
 //!
 //! What it leaves to others: what is counted, and which alarms there are (`gateway`); who may log in (`accounts`); rows and
 //! their walls (`store`); settings and exit codes (`aimg`).
