@@ -35,6 +35,9 @@ struct Ready {
     audio: Vec<SocketAddr>,
     http: Option<SocketAddr>,
     database: String,
+    /// Where the first user is made; nothing when there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    set_up: Option<String>,
 }
 
 pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve: Serve) -> anyhow::Result<()> {
@@ -86,28 +89,32 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
     };
     let start_http = |listener| aimg_api::Server::start(http_config(&settings), listener, backend);
     let http = listener.map(start_http).transpose()?;
-    if !takeover {
+    let set_up = match (&http, accounts.set_up_token().await?) {
+        (Some(http), Some(token)) => Some(format!("http://{}/setup#{}", http.address(), token.expose_secret())),
+        _ => None,
+    };
+    if takeover {
+        // Another process, another link.
+        if let Some(link) = &set_up {
+            output.print(&serde_json::json!({ "event": "set_up", "set_up": link }), |_| first_user_at(link))?;
+        }
+    } else {
         let ready = Ready {
             event: "ready",
             node: node.to_string(),
             audio: gateway.media_addresses(),
             http: http.as_ref().map(aimg_api::Server::address),
             database: settings.database.to_string(),
+            set_up,
         };
         output.print(&ready, |r| {
             let audio = r.audio.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             let http = r.http.map_or_else(|| "off".to_owned(), |address| format!("on http://{address}"));
-            format!("aimg is running: node {}, audio on {audio}, HTTP {http}, database {}", r.node, r.database)
+            let running =
+                format!("aimg is running: node {}, audio on {audio}, HTTP {http}, database {}", r.node, r.database);
+            let first_user = r.set_up.as_deref().map(|link| format!("\n{}", first_user_at(link))).unwrap_or_default();
+            running + &first_user
         })?;
-    }
-    if let Some(http) = &http
-        && let Some(token) = accounts.set_up_token().await?
-    {
-        eprintln!(
-            "there is no user yet; make the first one at http://{}/setup#{}",
-            http.address(),
-            token.expose_secret()
-        );
     }
     let stop = stop_signal()?;
     tell_parent_that_it_is_up();
@@ -136,6 +143,10 @@ fn dispatcher_config(settings: &Settings) -> aimg_webhooks::Config {
         retention: settings.webhooks.retention,
         ..aimg_webhooks::Config::default()
     }
+}
+
+fn first_user_at(link: &str) -> String {
+    format!("there is no user yet; make the first one at {link}")
 }
 
 /// Any byte says so. A parent that is gone does not need to know.

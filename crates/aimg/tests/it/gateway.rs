@@ -18,6 +18,7 @@ struct Ready {
     event: String,
     audio: Vec<SocketAddrV4>,
     http: Option<std::net::SocketAddr>,
+    set_up: Option<String>,
 }
 
 /// The process. It is killed when this is dropped.
@@ -27,6 +28,7 @@ pub(crate) struct Gateway {
     log: PathBuf,
     audio: SocketAddrV4,
     http: Option<std::net::SocketAddr>,
+    set_up: Option<String>,
 }
 
 impl Gateway {
@@ -38,14 +40,14 @@ impl Gateway {
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let ready: Ready = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}{}", read(&log)));
         assert_eq!(ready.event, "ready");
-        Self { child, log, audio: ready.audio[0], http: ready.http }
+        Self { child, log, audio: ready.audio[0], http: ready.http, set_up: ready.set_up }
     }
 
     /// Starts a part that has no media plane, with what it prints and its log in files.
     pub(crate) fn start_printing(mut command: Command, log: PathBuf, printed: &Path) -> Self {
         command.stdout(File::create(printed).unwrap()).stderr(File::create(&log).unwrap());
         let child = command.spawn().unwrap();
-        Self { child, log, audio: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), http: None }
+        Self { child, log, audio: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), http: None, set_up: None }
     }
 
     /// Where Asterisk sends audio to.
@@ -56,6 +58,11 @@ impl Gateway {
     /// Where it serves HTTP.
     pub(crate) fn http(&self) -> std::net::SocketAddr {
         self.http.expect("http.bind is not off")
+    }
+
+    /// Where the first user is made, if there is none.
+    pub(crate) fn set_up_link(&self) -> Option<&str> {
+        self.set_up.as_deref()
     }
 
     /// All it has logged.
