@@ -8,7 +8,16 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 const FLOORS: [&[&str]; 8] = [
     &["aimg-core"],
     &["aimg-audio", "aimg-rtp", "aimg-session", "aimg-spool", "aimg-tls"],
-    &["aimg-ami", "aimg-ari", "aimg-cluster", "aimg-media", "aimg-outbound", "aimg-recording", "aimg-store"],
+    &[
+        "aimg-ami",
+        "aimg-ari",
+        "aimg-cluster",
+        "aimg-media",
+        "aimg-outbound",
+        "aimg-recording",
+        "aimg-speech",
+        "aimg-store",
+    ],
     &["aimg-accounts", "aimg-gateway", "aimg-webhooks"],
     &["aimg-api"],
     &["aimg"],

@@ -1,0 +1,18 @@
+//! Speech to text and text to speech: providers behind two traits.
+//!
+//! A [`SpeechToText`] opens a [`Stream`]: audio of one direction in, [`Hypothesis`] out, both over bounded channels, so that
+//! neither side can flood the other. A [`TextToSpeech`] makes [`Speech`] of a text, whose first audio comes as early as the
+//! provider can. Whoever uses them asks for the [`Capabilities`] and does not care who the provider is.
+//!
+//! Left to others: where audio comes from and what becomes of text, and what is done when a provider fails. An [`Error`] says
+//! whether trying again can help.
+
+mod error;
+mod recognise;
+mod synthesise;
+
+pub use error::{Error, ErrorKind, Result};
+pub use recognise::{
+    Audio, Boost, Capabilities, Health, Hypothesis, Languages, SpeechToText, Stream, StreamOptions, Word,
+};
+pub use synthesise::{Speech, TextToSpeech, VoiceOptions};
