@@ -8,10 +8,13 @@
 //! whether trying again can help.
 
 mod error;
+mod places;
 mod recognise;
+pub mod riva;
 mod synthesise;
 
 pub use error::{Error, ErrorKind, Result};
+pub use places::{Load, Place, Places};
 pub use recognise::{
     Audio, Boost, Capabilities, Health, Hypothesis, Languages, SpeechToText, Stream, StreamOptions, Word,
 };

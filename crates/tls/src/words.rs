@@ -27,7 +27,7 @@ fn words(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(reason) => certificate(reason),
         Error::InvalidMessage(_) => "it does not speak TLS on this port: is it the port of TLS?".to_owned(),
-        Error::AlertReceived(alert) => format!("it ended the handshake of TLS ({alert:?}): see Asterisk's log"),
+        Error::AlertReceived(alert) => format!("it ended the handshake of TLS ({alert:?}): see its log"),
         Error::PeerIncompatible(_) => format!("it speaks neither TLS 1.2 nor 1.3 as we do: {error}"),
         other => format!("TLS failed: {other}"),
     }
