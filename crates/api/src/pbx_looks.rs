@@ -1,7 +1,9 @@
 //! `/api/v1/pbxs/{id}/test`, `/doctor`, `/status`: whether the calls of a PBX are, or will be, captured.
 
 use aimg_core::{PbxId, Permission};
+use aimg_gateway::UnclaimedChannels;
 use aimg_gateway::doctor::{Finding, Level};
+use aimg_session::{Unclaimed, UnclaimedWhy};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -88,6 +90,33 @@ struct PbxStatus {
     followed: bool,
     /// The link, where there is one.
     link: Option<Link>,
+    /// Channels that were nobody's; absent where the PBX is one tenant's.
+    unclaimed: Option<UnclaimedShown>,
+}
+
+/// Channels of a shared PBX that were nobody's, and so were not captured.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Unclaimed)]
+struct UnclaimedShown {
+    /// How many no rule claimed since the start of this node.
+    no_rule: u64,
+    /// How many were in a hook whose argument no rule knows, or that names another tenant than the channel's.
+    wrong_argument: u64,
+    /// The last ones, the newest first; up to 100.
+    last: Vec<UnclaimedChannel>,
+}
+
+/// One of them. No number of a party is kept.
+#[derive(Debug, Serialize, ToSchema)]
+struct UnclaimedChannel {
+    /// When that was clear.
+    at: Time,
+    /// The channel's technology, such as `PJSIP`.
+    technology: String,
+    /// The dialplan context in which it was.
+    context: String,
+    /// Why: `no_rule` or `wrong_argument`.
+    why: &'static str,
 }
 
 /// Test a PBX
@@ -155,12 +184,30 @@ async fn last_examination(
 
 /// Show how this node stands with a PBX
 #[utoipa::path(get, path = "/pbxs/{id}/status", tag = TAG, params(("id" = Uuid, Path, description = "The PBX")), responses(
-    (status = 200, description = "The link, if there is one", body = PbxStatus),
+    (status = 200, description = "The link, and what was nobody's", body = PbxStatus),
 ))]
 async fn status(State(desk): State<Desk>, caller: Caller, Path(id): Path<PbxId>) -> Result<Json<PbxStatus>, Problem> {
-    desk.store.pbx(caller.scope(), id).await?;
+    let pbx = desk.store.pbx(caller.scope(), id).await?;
     let link = desk.monitor.links().into_iter().find(|link| link.pbx == id).map(Link::from);
-    Ok(Json(PbxStatus { followed: link.is_some(), link }))
+    let unclaimed = || desk.monitor.unclaimed_channels().remove(&id).unwrap_or_default().into();
+    Ok(Json(PbxStatus { followed: link.is_some(), link, unclaimed: pbx.tenant.is_none().then(unclaimed) }))
+}
+
+impl From<UnclaimedChannels> for UnclaimedShown {
+    fn from(UnclaimedChannels { counts, last }: UnclaimedChannels) -> Self {
+        let count = |why| counts.get(&why).copied().unwrap_or_default();
+        Self {
+            no_rule: count(UnclaimedWhy::NoRule),
+            wrong_argument: count(UnclaimedWhy::WrongArgument),
+            last: last.into_iter().rev().map(UnclaimedChannel::from).collect(),
+        }
+    }
+}
+
+impl From<Unclaimed> for UnclaimedChannel {
+    fn from(Unclaimed { at, technology, context, why }: Unclaimed) -> Self {
+        Self { at: at.into(), technology, context, why: why.name() }
+    }
 }
 
 impl From<Examination> for Diagnosis {

@@ -287,6 +287,11 @@ impl Monitor {
         self.0.started.elapsed()
     }
 
+    /// Channels of shared PBXs that are nobody's, at this moment.
+    pub fn unclaimed_channels(&self) -> BTreeMap<PbxId, UnclaimedChannels> {
+        self.0.instruments.unclaimed.all()
+    }
+
     /// Every PBX that is followed.
     pub fn links(&self) -> Vec<LinkObservation> {
         self.0.links().iter().map(|(pbx, link)| link.observe(*pbx)).collect()

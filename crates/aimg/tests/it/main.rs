@@ -9,6 +9,7 @@
 mod api;
 mod bad_line;
 mod bench;
+mod client;
 mod driver;
 mod gateway;
 mod home;
@@ -52,6 +53,7 @@ mod taken_over;
 mod tap_ami;
 mod tap_hook;
 mod tls;
+mod two_tenants;
 mod webhooks;
 mod where_spoken;
 mod worker_dies;

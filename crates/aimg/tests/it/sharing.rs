@@ -21,10 +21,14 @@ pub(crate) struct Sharing {
 impl Sharing {
     /// All but the gateway's process: `bench.home.serve_linked()` starts it.
     pub(crate) fn new(tap: TapMode) -> Self {
+        Self::with(Home::new(), tap, &RULES)
+    }
+
+    /// The same beside an installation, with the rules of these tenants.
+    pub(crate) fn with(home: Home, tap: TapMode, rules: &[(&str, &str)]) -> Self {
         let asterisk = Asterisk::start(Version::V22, &Options::default().with_tenants()).unwrap();
-        let home = Home::new();
         home.add_shared_pbx(asterisk.access(), tap);
-        for (tenant, rule) in RULES {
+        for (tenant, rule) in rules {
             home.run(home.aimg(&["pbx", "rules", "shared", "add", "--tenant", tenant, rule])).succeeded();
         }
         let tenants: Vec<serde_json::Value> = home.json(&["tenant", "list", "--json"]);

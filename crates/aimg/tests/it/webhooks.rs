@@ -17,17 +17,17 @@ use crate::bench::{Bench, all_went_well, callee};
 use crate::home::Home;
 use crate::waiting::eventually;
 
-const SETTINGS: &str = "[webhooks]\nallow_private = '127.0.0.1'\nallow_http = true\ntimeout_ms = 1000\n";
+pub(crate) const SETTINGS: &str = "[webhooks]\nallow_private = '127.0.0.1'\nallow_http = true\ntimeout_ms = 1000\n";
 /// What is told of a call whose recording is made, in order.
 const OF_A_CALL: [&str; 4] = ["call.detected", "call.answered", "call.ended", "recording.ready"];
 
 /// A message as it came.
 #[derive(Clone, Debug)]
-struct Received {
+pub(crate) struct Received {
     id: String,
     timestamp: i64,
     signature: String,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Received {
@@ -39,20 +39,20 @@ impl Received {
         self.json()["type"].as_str().unwrap().to_owned()
     }
 
-    fn session(&self) -> Option<String> {
+    pub(crate) fn session(&self) -> Option<String> {
         Some(self.json()["data"]["session"]["id"].as_str()?.to_owned())
     }
 }
 
 /// Who is told: a server on loopback that answers 204, or nothing at all.
-struct Receiver {
+pub(crate) struct Receiver {
     address: SocketAddr,
     received: Arc<Mutex<Vec<Received>>>,
     answers: Arc<AtomicBool>,
 }
 
 impl Receiver {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let (received, answers) = (Arc::<Mutex<Vec<Received>>>::default(), Arc::new(AtomicBool::new(true)));
@@ -67,7 +67,7 @@ impl Receiver {
         Self { address, received, answers }
     }
 
-    fn received(&self) -> Vec<Received> {
+    pub(crate) fn received(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()
     }
 
@@ -119,15 +119,15 @@ fn serve(connection: TcpStream, all: &Mutex<Vec<Received>>, answers: &AtomicBool
     Some(())
 }
 
-/// Makes a webhook of the tenant that is told everything, and gives its secret.
-fn add_webhook(home: &Home, receiver: &Receiver) -> SecretString {
+/// Makes a webhook of a tenant that is told everything, and gives its secret.
+pub(crate) fn add_webhook(home: &Home, tenant: &str, receiver: &Receiver) -> SecretString {
     let secret = aimg_webhooks::make_secret();
     let url = format!("http://{}/hook", receiver.address);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let key = aimg_store::data_key(None, &home.data("secret.key")).unwrap();
         let store = Store::open_existing(aimg_store::Config::sqlite(home.data("aimg.db")), key).await.unwrap();
-        let tenant = store.tenant_by_name(TenantScope::Operator, "acme").await.unwrap().id;
+        let tenant = store.tenant_by_name(TenantScope::Operator, tenant).await.unwrap().id;
         let events = WebhookEvent::ALL.to_vec();
         let new = NewWebhook { tenant, url, description: String::new(), events, secret: secret.clone() };
         store.add_webhook(TenantScope::Operator, new).await.unwrap();
@@ -153,7 +153,7 @@ fn calls_are_told_in_order_also_when_the_gateway_is_killed_before_it_could() {
     home.add_pbx(asterisk.access(), TapMode::Hook);
     let mut bench = Bench { home, asterisk };
     let receiver = Receiver::start();
-    let secret = add_webhook(&bench.home, &receiver);
+    let secret = add_webhook(&bench.home, "acme", &receiver);
     let gateway = bench.home.serve_linked();
     let mut callee = callee(2);
     let call = || bench.caller(Context::TapHook, &callee).talks_for(Duration::from_secs(1)).start().unwrap();
