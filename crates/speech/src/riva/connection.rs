@@ -44,7 +44,7 @@ impl Connection {
         if tls {
             endpoint = endpoint
                 .tls_config(trust(settings, address)?)
-                .map_err(|e| invalid(format!("TLS cannot be set up: {}", innermost(&e))))?;
+                .map_err(|e| invalid(format!("TLS cannot be set up: {}", status::innermost(&e))))?;
         }
         Ok(Self {
             provider: settings.name.clone(),
@@ -69,7 +69,7 @@ impl Connection {
                 let why = aimg_tls::refusal(&error).unwrap_or_else(|| {
                     format!(
                         "{}: see that Riva runs there, and RIVA_ASR_URI or RIVA_TTS_URI names it",
-                        innermost(&error)
+                        status::innermost(&error)
                     )
                 });
                 return Err(self.error(ErrorKind::Unreachable, why));
@@ -182,15 +182,6 @@ fn metadata(settings: &Settings) -> Result<Vec<(MetadataKey<Ascii>, MetadataValu
         all.push((MetadataKey::from_static("authorization"), value("RIVA_AUTH_TOKEN", &bearer)?));
     }
     Ok(all)
-}
-
-/// What tonic calls "transport error" has its reason within.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }
 
 #[cfg(test)]

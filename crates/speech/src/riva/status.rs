@@ -31,6 +31,12 @@ pub(super) fn words(status: &Status, secret: Option<&str>) -> String {
     if let Some(refusal) = aimg_tls::refusal(status) {
         return refusal;
     }
+    if let Some(source) = status.source() {
+        return format!(
+            "{}: see that it serves gRPC there, with TLS or without as RIVA_USE_SSL says",
+            innermost(source)
+        );
+    }
     let mut said = status.message().to_owned();
     if let Some(secret) = secret.map(str::trim).filter(|secret| !secret.is_empty()) {
         said = said.replace(secret, "…");
@@ -38,6 +44,15 @@ pub(super) fn words(status: &Status, secret: Option<&str>) -> String {
     said.truncate(said.floor_char_boundary(WORDS_BYTES_MAX));
     let said = if said.is_empty() { "without a word".to_owned() } else { said };
     format!("{:?} ({said}): {}", status.code(), cure(status.code()))
+}
+
+/// What is called "transport error" has its reason within.
+pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }
 
 const fn cure(code: Code) -> &'static str {

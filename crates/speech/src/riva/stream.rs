@@ -228,3 +228,69 @@ async fn listen(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs a sender of 8 kHz in chunks of 100 ms, with time that passes at once, and gives what it sends.
+    async fn sent(pieces: Vec<Audio>, pause: Duration, axis: &Mutex<Axis>) -> (Sent, Vec<StreamingRecognizeRequest>) {
+        let (audio, waiting) = mpsc::channel(AUDIO_PIECES_MAX);
+        let (requests, mut outgoing) = mpsc::channel(100);
+        let sender = Sender {
+            requests,
+            axis,
+            encoding: AudioEncoding::LinearPcm,
+            chunk_samples: 800,
+            chunk: Vec::new(),
+            stalled_after: STALLED_AFTER,
+        };
+        let saying = async {
+            for piece in pieces {
+                audio.send(piece).await.unwrap();
+                tokio::time::sleep(pause).await;
+            }
+            drop(audio);
+        };
+        let (outcome, ()) = tokio::join!(sender.run(StreamingRecognitionConfig::default(), waiting), saying);
+        let mut all = Vec::new();
+        while let Ok(request) = outgoing.try_recv() {
+            all.push(request);
+        }
+        (outcome, all)
+    }
+
+    fn contents(requests: &[StreamingRecognizeRequest]) -> Vec<&[u8]> {
+        requests
+            .iter()
+            .filter_map(|request| match &request.streaming_request {
+                Some(StreamingRequest::AudioContent(content)) => Some(content.as_slice()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_pause_is_filled_and_not_counted() {
+        let axis = Mutex::new(Axis::new(8_000));
+        let piece = || Audio::Samples(vec![1; 1_200]);
+        let (outcome, requests) = sent(vec![piece(), piece()], Duration::from_secs(50), &axis).await;
+        assert_eq!(outcome, Sent::All);
+        let lengths: Vec<usize> = contents(&requests).iter().map(|content| content.len()).collect();
+        // A chunk, after 20 s the rest with 100 ms of silence, after 40 s silence; and once more.
+        assert_eq!(lengths, [1_600, 800, 1_600, 1_600, 1_600, 800, 1_600, 1_600]);
+        let silent: Vec<bool> = contents(&requests).iter().map(|content| content.iter().all(|&b| b == 0)).collect();
+        assert_eq!(silent, [false, false, true, true, false, false, true, true]);
+        let axis = axis.into_inner().unwrap();
+        assert_eq!(axis.sent_ms(), 300);
+        assert_eq!(axis.stream_ms(400), 200, "the second piece begins where the first ended, after 350 ms at Riva");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_takes_nothing_is_given_up() {
+        let axis = Mutex::new(Axis::new(8_000));
+        let pieces = (0..99).map(|_| Audio::Samples(vec![1; 1_600])).collect();
+        let (outcome, requests) = sent(pieces, Duration::ZERO, &axis).await;
+        assert_eq!((outcome, requests.len()), (Sent::Stalled, 100));
+    }
+}
