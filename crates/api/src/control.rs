@@ -624,7 +624,7 @@ enum Refusals {
 /// Who calls whom.
 #[derive(Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewCallBody {
+pub(crate) struct NewCallBody {
     /// The PBX that makes the call.
     pbx: Uuid,
     /// The number that is called first, in `context`; or give `endpoint`.
@@ -661,6 +661,17 @@ async fn originate(
     caller: Caller,
     Json(body): Json<NewCallBody>,
 ) -> Result<Created<Json<Outcome>>, Problem> {
+    let outcome = make_call(&desk, &caller, body).await?;
+    let location = match &outcome {
+        Outcome::Calling { session: Some(session), .. } => format!("/api/v1/call-sessions/{session}"),
+        _ => "/api/v1/call-sessions".to_owned(),
+    };
+    Ok(Created(location, Json(outcome)))
+}
+
+/// Makes a call for a caller who may, and writes the audit log.
+pub(crate) async fn make_call(desk: &Desk, caller: &Caller, body: NewCallBody) -> Result<Outcome, Problem> {
+    caller.principal.require(Permission::CallsControl)?;
     let first = match (body.from, body.endpoint) {
         (Some(number), None) => First::Number(number),
         (None, Some(endpoint)) => First::Endpoint(endpoint),
@@ -677,14 +688,9 @@ async fn originate(
     };
     let done = desk.control.originate(caller.scope(), call).await.map(Outcome::from).map_err(Problem::from);
     if !matches!(&done, Err(problem) if problem.code() == Code::NotFound) {
-        note(&desk, &caller, None, "call.originate", &body.pbx.to_string(), detail, &done).await;
+        note(desk, caller, None, "call.originate", &body.pbx.to_string(), detail, &done).await;
     }
-    let outcome = done?;
-    let location = match &outcome {
-        Outcome::Calling { session: Some(session), .. } => format!("/api/v1/call-sessions/{session}"),
-        _ => "/api/v1/call-sessions".to_owned(),
-    };
-    Ok(Created(location, Json(outcome)))
+    done
 }
 
 macro_rules! operations {

@@ -7,6 +7,7 @@
 
 pub(crate) mod asyncapi;
 pub(crate) mod audio;
+mod commands;
 mod connection;
 pub(crate) mod limits;
 mod message;

@@ -45,8 +45,9 @@ fn what_arrives_is_what_its_account_says() {
     let destination = std::net::SocketAddrV4::new(network.gateway().address(), PORT);
     let faults = Faults { lost: 0.3, doubled: 0.2, jitter: Duration::from_millis(5), ..Faults::default() };
     network.watch(destination, 1, &[faults]);
+    // A line is a packet, though socat may find several at once, and too short to be taken for RTP.
     let send = format!(
-        "for i in $(seq {PACKETS}); do echo packet $i; sleep 0.001; done | socat -u - UDP-SENDTO:{destination}"
+        "for i in $(seq {PACKETS}); do printf 'packet%04d\\n' $i; sleep 0.001; done | socat -u -b 11 - UDP-SENDTO:{destination}"
     );
     assert!(inside(network.pbx(), &["sh", "-c", &send]).status().unwrap().success());
     // Until what was held back has arrived too.

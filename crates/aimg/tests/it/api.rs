@@ -34,6 +34,14 @@ impl Api {
         Self { address, token: tokens["access_token"].as_str().unwrap().to_owned() }
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Posts JSON; the status and the answer's JSON.
     #[track_caller]
     pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {

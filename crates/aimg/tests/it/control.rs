@@ -1,4 +1,4 @@
-//! Call control over REST: each command does to real calls what it says, as Asterisk and the phones tell.
+//! Call control over REST and WebSocket: each command does to real calls what it says, as Asterisk and the phones tell.
 //!
 //! All stories are played at once on one Asterisk and one gateway, each with phones of its own; what phones heard is read
 //! off the wire when all is over.
@@ -18,6 +18,7 @@ use crate::bench::Bench;
 use crate::driver::Driver;
 use crate::gateway::Gateway;
 use crate::home::Detail;
+use crate::live_events::Listener;
 use crate::stereo::{Stereo, samples};
 use crate::voice::Voice::{Ann, Bob, Cid, Music};
 use crate::voice::{LIKENESS_MIN, Voice};
@@ -423,6 +424,26 @@ fn click_to_call(stage: &Stage) -> Check {
     })
 }
 
+fn over_the_websocket(stage: &Stage) -> Check {
+    let (bob, cid) = (phone(Bob), phone(Cid));
+    let mut socket = Listener::connect(&stage.api);
+    let call = json!({ "pbx": stage.bench.home.pbx_id(), "from": bob.port().to_string(), "to": cid.port().to_string(),
+        "context": Context::CallFeatures.name() });
+    let done = socket.done(json!({ "type": "originate", "call": call }));
+    stage.driver.callee(cid.port());
+    let session = stage.session(|call| call.id.to_string() == done["session"].as_str().unwrap());
+    let mut command = |command: Value| {
+        socket.done(json!({ "type": "command", "session": session.id, "command": command }))["done"].take()
+    };
+    assert_eq!(command(json!({ "do": "mute", "party": "caller" })), "muted");
+    let muted = listened();
+    assert_eq!(command(json!({ "do": "hangup" })), "hung_up");
+    Box::new(move |heard| {
+        heard.is(&bob, muted, &[Cid]);
+        heard.is_silence(&cid, muted);
+    })
+}
+
 fn answered(stage: &Stage) -> Check {
     let ann = stage.calls(Ann.speech(), "wait");
     let session = stage.session(|call| call.dialled_number.as_deref() == Some("wait"));
@@ -510,7 +531,7 @@ fn control(version: Version, sessions: usize, stories: &[Story]) {
 
 #[test]
 fn commands_do_what_they_say_on_22() {
-    let stories: [Story; 12] = [
+    let stories: [Story; 13] = [
         hold,
         mute,
         play,
@@ -521,10 +542,11 @@ fn commands_do_what_they_say_on_22() {
         bridge,
         snoop,
         click_to_call,
+        over_the_websocket,
         answered,
         recording,
     ];
-    control(Version::V22, 13, &stories);
+    control(Version::V22, 14, &stories);
 }
 
 #[test]

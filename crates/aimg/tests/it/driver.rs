@@ -45,7 +45,9 @@ impl Driver {
     #[track_caller]
     fn wait_for(&self, what: &str, fits: impl Fn(&ListedChannel) -> bool) -> ListedChannel {
         eventually(what, || {
-            let listed = self.runtime.block_on(self.client.list(Action::core_show_channels())).unwrap();
+            // Its connection may break and come again, as anybody's.
+            let listed = self.runtime.block_on(self.client.list(Action::core_show_channels()));
+            let listed = listed.map_err(|e| e.to_string())?;
             let channels: Vec<_> = listed.iter().filter_map(ListedChannel::read).collect();
             channels.iter().find(|c| fits(c)).cloned().ok_or_else(|| format!("{channels:?}"))
         })

@@ -1,8 +1,7 @@
 //! What happens to calls is told over the WebSocket as it happens, in the order in which it is kept, and also while nothing
 //! can be kept.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use aimg_core::TapMode;
@@ -11,38 +10,37 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::client::{IntoClientRequest, client};
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
+use crate::api::Api;
 use crate::bench::{Bench, all_went_well, callee};
 use crate::database_locked::Locker;
 use crate::waiting::PATIENCE;
 
-const NAME: &str = "dashboard";
-const PASSWORD: &str = "correct horse battery";
-
-/// The access token of a super admin.
-fn log_in(http: SocketAddr) -> String {
-    let body = json!({ "name": NAME, "password": PASSWORD }).to_string();
-    let length = body.len();
-    let request = format!(
-        "POST /api/v1/auth/login HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\nContent-Type: application/json\r\n\
-         Content-Length: {length}\r\n\r\n{body}"
-    );
-    let (mut stream, mut answer) = (TcpStream::connect(http).unwrap(), String::new());
-    stream.write_all(request.as_bytes()).unwrap();
-    stream.read_to_string(&mut answer).unwrap();
-    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-    serde_json::from_str::<Value>(body).unwrap()["access_token"].as_str().unwrap().to_owned()
-}
-
-struct Listener(WebSocket<TcpStream>);
+pub(crate) struct Listener(WebSocket<TcpStream>);
 
 impl Listener {
-    fn subscribed(http: SocketAddr, token: &str, topics: &[&str]) -> Self {
-        let mut request = format!("ws://{http}/api/v1/ws").into_client_request().unwrap();
-        request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-        let stream = TcpStream::connect(http).unwrap();
+    /// Of somebody who is logged in.
+    pub(crate) fn connect(api: &Api) -> Self {
+        let mut request = format!("ws://{}/api/v1/ws", api.address()).into_client_request().unwrap();
+        request.headers_mut().insert("authorization", format!("Bearer {}", api.token()).parse().unwrap());
+        let stream = TcpStream::connect(api.address()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut listener = Self(client(request, stream).unwrap().0);
         assert_eq!(listener.next()["type"], "welcome");
+        listener
+    }
+
+    /// Has something done, which must be; what Asterisk did.
+    #[track_caller]
+    pub(crate) fn done(&mut self, mut order: Value) -> Value {
+        order["id"] = json!("an order");
+        self.0.send(Message::text(order.to_string())).unwrap();
+        let mut answer = self.next();
+        assert_eq!((&answer["type"], &answer["id"]), (&json!("done"), &order["id"]), "{order}: {answer}");
+        answer["outcome"].take()
+    }
+
+    fn subscribed(api: &Api, topics: &[&str]) -> Self {
+        let mut listener = Self::connect(api);
         let subscribe = json!({ "type": "subscribe", "topics": topics });
         listener.0.send(Message::text(subscribe.to_string())).unwrap();
         assert_eq!(listener.next()["type"], "subscribed");
@@ -79,13 +77,11 @@ fn states(notices: &[Value]) -> Vec<&str> {
 #[test]
 fn a_call_is_told_as_it_happens() {
     let mut bench = Bench::new(Version::V22, TapMode::Hook);
-    let mut add = bench.home.aimg(&["createsuperuser", "--name", NAME]);
-    add.env("AIMG_SUPERUSER_PASSWORD", PASSWORD);
-    bench.home.run(add).succeeded();
+    Api::add_superuser(&bench.home);
     let gateway = bench.home.serve_linked();
-    let token = log_in(gateway.http());
-    let mut calls = Listener::subscribed(gateway.http(), &token, &["calls"]);
-    let mut notifications = Listener::subscribed(gateway.http(), &token, &["notifications", "system"]);
+    let api = Api::log_in(gateway.http());
+    let mut calls = Listener::subscribed(&api, &["calls"]);
+    let mut notifications = Listener::subscribed(&api, &["notifications", "system"]);
     let mut callee = callee(2);
     let caller = |talk| bench.caller(Context::TapHook, &callee).talks_for(talk).start().unwrap();
 

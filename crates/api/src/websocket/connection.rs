@@ -18,10 +18,11 @@ use tokio::time::{interval_at, timeout};
 use tokio_tungstenite::tungstenite;
 
 use super::audio::{Audio, Said};
+use super::commands::{Commands, Order};
 use super::limits::{End, Place};
 use super::message::{
-    AudioEnded, ClientMessage, Lagged, Refusal, Resume, Resumed, Resync, ServerMessage, Subscribe, Topics, Unsubscribe,
-    Welcome,
+    AudioEnded, ClientMessage, CommandMessage, Lagged, OriginateMessage, Refusal, Resume, Resumed, Resync,
+    ServerMessage, Subscribe, Topics, Unsubscribe, Welcome,
 };
 use super::topic::{Subscribed, Topic};
 use crate::clock::now;
@@ -77,7 +78,7 @@ pub(crate) async fn serve(
     mut place: Place,
 ) {
     let end = match admit(&desk, &mut socket, account, address, &mut place).await {
-        Ok(account) => Connection::new(Arc::clone(&desk), account).converse(&mut socket).await,
+        Ok(account) => Connection::new(Arc::clone(&desk), account, address).converse(&mut socket).await,
         Err(end) => end,
     };
     desk.sockets.ended(end);
@@ -141,10 +142,12 @@ fn text_of(received: Option<Result<Message, axum::Error>>) -> Result<Utf8Bytes, 
 struct Connection {
     desk: Arc<Desk>,
     account: Account,
+    address: IpAddr,
     /// When the account was last found to be good.
     confirmed_at: Instant,
     topics: Vec<Subscribed>,
     audio: Audio,
+    commands: Commands,
     subscription: Subscription,
     /// It goes on where the client said, and not where its first topic finds it.
     is_resumed: bool,
@@ -157,14 +160,16 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(desk: Arc<Desk>, account: Account) -> Self {
+    fn new(desk: Arc<Desk>, account: Account, address: IpAddr) -> Self {
         let a_second = desk.config.websockets.messages_a_second;
         Self {
             subscription: desk.bus.subscribe(account.principal.scope()),
             account,
+            address,
             confirmed_at: Instant::now(),
             topics: Vec::new(),
             audio: Audio::default(),
+            commands: Commands::default(),
             is_resumed: false,
             taken: Vec::new(),
             budget: RateLimiter::direct(
@@ -205,6 +210,7 @@ impl Connection {
                     checking = None;
                     self.checked(checked.ok())
                 }
+                answer = self.commands.answer() => self.tell(socket, &[answer]).await,
                 said = self.audio.said.recv() => self.say(socket, said).await,
                 () = self.subscription.ready(), if !self.topics.is_empty() => self.deliver(socket).await,
             };
@@ -314,6 +320,14 @@ impl Connection {
             Ok(ClientMessage::Subscribe(message)) => self.subscribed(message).await,
             Ok(ClientMessage::Unsubscribe(message)) => self.unsubscribed(message),
             Ok(ClientMessage::Resume(message)) => self.resumed(message),
+            Ok(ClientMessage::Command(CommandMessage { id, session, command })) => {
+                let Err(refusal) = self.ordered(id, Order::Command(session, command)) else { return Ok(()) };
+                Err(refusal)
+            }
+            Ok(ClientMessage::Originate(OriginateMessage { id, call })) => {
+                let Err(refusal) = self.ordered(id, Order::Originate(call)) else { return Ok(()) };
+                Err(refusal)
+            }
             Err(error) => {
                 Err(refusal(None, Problem::new(Code::Invalid, format!("the message is not understood: {error}"))))
             }
@@ -415,6 +429,16 @@ impl Connection {
         Ok(ServerMessage::Resync(Resync { id, epoch: own, seq: self.subscription.seq() }))
     }
 
+    /// Has something done; its answer comes when it is.
+    fn ordered(&mut self, id: String, order: Order) -> Result<(), Box<Refusal>> {
+        let id = checked_id(Some(id))?.unwrap_or_default();
+        // As a request would.
+        let allowed = self.desk.limits.account(&self.account.principal);
+        allowed
+            .and_then(|()| self.commands.begin(&self.desk, &self.account, self.address, id.clone(), order))
+            .map_err(|problem| refusal(Some(id), problem))
+    }
+
     fn all_topics(&self, id: Option<String>) -> Topics {
         let topics = self.topics.iter().map(|subscribed| subscribed.topic.to_string()).collect();
         Topics { id, topics, seq: self.subscription.seq() }
@@ -424,7 +448,7 @@ impl Connection {
 /// What is said to a message.
 type Answer = Result<ServerMessage, Box<Refusal>>;
 
-fn refusal(id: Option<String>, problem: Problem) -> Box<Refusal> {
+pub(super) fn refusal(id: Option<String>, problem: Problem) -> Box<Refusal> {
     let (code, detail, field) = problem.into_parts();
     Box::new(Refusal { id, code, detail, field })
 }

@@ -9,11 +9,12 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::control::{Command, NewCallBody, Outcome};
 use crate::problem::Code;
 use crate::schema::{CallStateSchema, Time};
 
 /// What a client says.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum ClientMessage {
     /// Who it is.
@@ -24,6 +25,10 @@ pub(crate) enum ClientMessage {
     Unsubscribe(Unsubscribe),
     /// What it was told last.
     Resume(Resume),
+    /// What is to be done with a call.
+    Command(CommandMessage),
+    /// A call to make.
+    Originate(OriginateMessage),
 }
 
 /// Says who the client is. It is the first message where the request had neither `Authorization` nor a session cookie.
@@ -75,6 +80,31 @@ pub(crate) struct Resume {
     pub(crate) epoch: Uuid,
 }
 
+/// Something to be done with a call, as by the REST API. `done` or `error` with its `id` answers when it is, and other messages
+/// may come before.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CommandMessage {
+    /// Comes back with the answer.
+    #[schema(max_length = 64)]
+    pub(crate) id: String,
+    /// The call session.
+    pub(crate) session: Uuid,
+    /// What is to be done.
+    pub(crate) command: Command,
+}
+
+/// A call to make, as by the REST API, and answered as a `command`.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OriginateMessage {
+    /// Comes back with the answer.
+    #[schema(max_length = 64)]
+    pub(crate) id: String,
+    /// Who calls whom.
+    pub(crate) call: NewCallBody,
+}
+
 /// What the gateway says.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -93,6 +123,8 @@ pub(crate) enum ServerMessage {
     Lagged(Lagged),
     /// Something that it said is refused.
     Error(Refusal),
+    /// A command was done.
+    Done(DoneNotice),
     /// Something happened to a call.
     Call(CallNotice),
     /// Somebody said something.
@@ -131,6 +163,15 @@ pub(crate) struct Topics {
     pub(crate) topics: Vec<String>,
     /// What happened up to this number does not come, unless it is asked for by `resume`.
     pub(crate) seq: u64,
+}
+
+/// A command was done.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DoneNotice {
+    /// The id of the command.
+    pub(crate) id: String,
+    /// What Asterisk did.
+    pub(crate) outcome: Outcome,
 }
 
 /// What the client missed follows, as far as it is of its topics.

@@ -20,6 +20,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::fixture::{PASSWORD, Service};
+use crate::world::World;
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -579,4 +580,43 @@ async fn a_stop_says_good_bye() {
     let (key, _) = service.key(Some(0), Role::Viewer, &[Permission::CallsMonitor]).await;
     let client = service.socket(&key).await;
     let (_, ()) = tokio::join!(service.end(), client.closed_with(1001));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_is_for_who_may_and_for_the_own_calls() {
+    let service = Service::start().await;
+    let (own, other) = (World::of(&service, 0).await, World::of(&service, 1).await);
+    let command = |id: &str, session: &str| json!({ "type": "command", "id": id, "session": session, "command": { "do": "hangup" } });
+    let originate = json!({
+        "type": "originate", "id": "o",
+        "call": { "pbx": other.holes["pbxs/{id}"], "from": "200", "to": "300", "context": "internal" },
+    });
+    let refused = |answer: Value, id: &str, code: &str| {
+        assert_eq!(
+            (&answer["type"], &answer["id"], &answer["code"]),
+            (&json!("error"), &json!(id), &json!(code)),
+            "{answer}"
+        );
+    };
+    let operator = service.account(Role::Operator, 0).await;
+    let mut socket = service.socket(&operator.token).await;
+    let [own, others] = [&own, &other].map(|world| world.holes["call-sessions/{id}"].clone());
+    refused(socket.asks(command("1", &own)).await, "1", "wrong_state");
+    refused(socket.asks(command("2", &others)).await, "2", "not_found");
+    refused(socket.asks(originate.clone()).await, "o", "not_found");
+    let answer = socket.asks(command(&"x".repeat(65), &own)).await;
+    assert_eq!((&answer["code"], &answer["field"]), (&json!("invalid"), &json!("id")), "{answer}");
+
+    let viewer = service.account(Role::Viewer, 0).await;
+    let mut socket = service.socket(&viewer.token).await;
+    refused(socket.asks(command("3", &own)).await, "3", "not_allowed");
+    refused(socket.asks(originate).await, "o", "not_allowed");
+
+    // A key that is revoked commands nothing, though its connection is still open.
+    let (key, id) = service.key(Some(0), Role::Operator, &[Permission::CallsControl]).await;
+    let mut socket = service.socket(&key).await;
+    refused(socket.asks(command("4", &own)).await, "4", "wrong_state");
+    let scope = TenantScope::Tenant(service.tenants[0]);
+    service.store.revoke_api_key(scope, id, now()).await.unwrap();
+    refused(socket.asks(command("5", &own)).await, "5", "not_authenticated");
 }
