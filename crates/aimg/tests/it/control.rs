@@ -398,8 +398,11 @@ fn snoop(stage: &Stage) -> Check {
     Box::new(move |heard| {
         let hears = [Ann, Bob].map(|voice| voice.likeness(&heard.by(&cid, listens)));
         assert!(hears.iter().all(|l| *l > 0.4), "both parties: {hears:?}");
-        let whispered = [&talk.ann, &talk.bob].map(|phone| Cid.likeness(&heard.by(phone, listens)));
-        assert!(whispered[0] > 0.4 && whispered[1] < whispered[0] - 0.1, "to Ann alone: {whispered:?}");
+        // Voices are a little alike; what only Bob's voice would be is measured beside it.
+        let (whispered, bob_alone) =
+            (Cid.likeness(&heard.by(&talk.ann, listens)), Cid.likeness(&Bob.speech().samples()));
+        assert!(whispered > bob_alone + 0.05, "{whispered} where Bob alone is {bob_alone}");
+        heard.is(&talk.bob, listens, &[Ann]);
     })
 }
 
