@@ -8,7 +8,7 @@
 
 use std::path::PathBuf;
 
-use aimg_core::{AriLink, Claim, Codec, Fingerprint, SessionId, TapMode};
+use aimg_core::{AriLink, Claim, Codec, Fingerprint, Role, SessionId, TapMode};
 use aimg_session::CaptureRule;
 use clap::{Args, Parser, Subcommand};
 use secrecy::SecretString;
@@ -77,6 +77,9 @@ pub(crate) enum Command {
     /// Make a user who runs the installation: all tenants and PBXs
     #[command(name = "createsuperuser")]
     CreateSuperuser(CreateSuperuser),
+    /// Users of tenants: who may log in, and as what
+    #[command(subcommand)]
+    User(User),
     /// Customers: everything but nodes and PBXs belongs to exactly one
     #[command(subcommand)]
     Tenant(Tenant),
@@ -126,6 +129,55 @@ pub(crate) struct CreateSuperuser {
     /// Its password; better by the environment than here, where others can see it. Asked for when missing
     #[arg(long, env = "AIMG_SUPERUSER_PASSWORD", hide_env_values = true)]
     pub(crate) password: Option<SecretString>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum User {
+    /// Add a user to a tenant (for the installation: aimg createsuperuser)
+    Add {
+        /// 1 to 150 of letters, digits and @ . + - _
+        name: String,
+        /// Whose user it is
+        #[arg(long)]
+        tenant: String,
+        /// viewer, operator or tenant_admin
+        #[arg(long, default_value = "viewer")]
+        role: Role,
+        /// Its password; better by the environment than here, where others can see it. Asked for when missing
+        #[arg(long, env = "AIMG_USER_PASSWORD", hide_env_values = true)]
+        password: Option<SecretString>,
+    },
+    /// List users
+    List {
+        /// Only those of this tenant
+        #[arg(long)]
+        tenant: Option<String>,
+    },
+    /// Give a user another password; all its log-ins end
+    SetPassword {
+        /// The user
+        name: String,
+        /// The password; better by the environment than here, where others can see it. Asked for when missing
+        #[arg(long, env = "AIMG_USER_PASSWORD", hide_env_values = true)]
+        password: Option<SecretString>,
+    },
+    /// Make a user something else; all its log-ins end
+    SetRole {
+        /// The user
+        name: String,
+        /// viewer, operator or tenant_admin
+        role: Role,
+    },
+    /// Let a user not log in any more; all its log-ins end
+    Disable {
+        /// The user
+        name: String,
+    },
+    /// Let a disabled user log in again
+    Enable {
+        /// The user
+        name: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

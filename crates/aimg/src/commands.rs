@@ -3,7 +3,6 @@
 mod ami_handler;
 mod calls;
 mod check;
-mod create_superuser;
 mod doctor;
 mod migrate;
 mod pbx;
@@ -13,6 +12,7 @@ mod secret;
 mod serve;
 mod session;
 mod tenant;
+mod user;
 mod worker;
 
 use aimg_core::{TenantId, TenantScope};
@@ -42,7 +42,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Check => check::run(&settings, output).await,
         Command::Doctor { pbx } => doctor::run(&settings, output, pbx).await,
         Command::Migrate { status } => migrate::run(&settings, output, status).await,
-        Command::CreateSuperuser(new) => create_superuser::run(&settings, output, new).await,
+        Command::CreateSuperuser(new) => user::create_superuser(&settings, output, new).await,
+        Command::User(command) => user::run(&settings, output, command).await,
         Command::Tenant(command) => tenant::run(&settings, output, command).await,
         Command::Pbx(command) => pbx::run(&settings, output, command).await,
         Command::Calls(which) => calls::run(&settings, output, which).await,

@@ -16,6 +16,7 @@ mod home;
 mod operator;
 mod sharing;
 mod stereo;
+mod users;
 mod voice;
 mod waiting;
 mod wire;
