@@ -46,6 +46,16 @@ impl Server {
         listener.context("nobody listens")
     }
 
+    /// How many clients want events.
+    pub(crate) fn listeners(&self) -> usize {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// The connections of all of them, to send them events.
+    pub(crate) fn streams(&self) -> Vec<TcpStream> {
+        std::mem::take(&mut self.listeners.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Sends so many events to the client that came last.
     pub(crate) fn flood(&self, events: usize) -> Result<()> {
         Ok(self.stream()?.write_all(text(events).as_bytes())?)

@@ -33,15 +33,20 @@ impl Installation {
         // In the build's directory: where spools are, there must be a real disk.
         let installation = Self { dir: tempfile::tempdir_in(&build)?, program: build.join("aimg") };
         std::fs::write(installation.path("aimg.toml"), "")?;
-        installation.text(installation.command(&["tenant", "add", "acme"]))?;
-        let mut add = installation.command(&["pbx", "add", "office", "--tenant", "acme", "--host", &access.host]);
+        installation.add_tenant_with_pbx("acme", "office", access, tap)?;
+        Ok(installation)
+    }
+
+    /// Adds a tenant and its PBX.
+    pub(crate) fn add_tenant_with_pbx(&self, tenant: &str, pbx: &str, access: &Access, tap: TapMode) -> Result<()> {
+        self.text(self.command(&["tenant", "add", tenant]))?;
+        let mut add = self.command(&["pbx", "add", pbx, "--tenant", tenant, "--host", &access.host]);
         add.args(["--ami-port", &access.ami_port.to_string(), "--ami-user", &access.user])
             .args(["--ari-url", &access.ari_url(), "--ari-user", &access.user, "--ari-app", &access.app])
             .args(["--tap", tap.name()])
             .env("AIMG_AMI_SECRET", &access.secret)
             .env("AIMG_ARI_PASSWORD", &access.secret);
-        installation.text(add)?;
-        Ok(installation)
+        self.text(add).map(drop)
     }
 
     /// Adds somebody who may do everything.

@@ -30,6 +30,11 @@ impl Thread {
         }
     }
 
+    /// The one that asks.
+    pub(crate) fn own() -> Self {
+        Self(PathBuf::from("/proc/thread-self/schedstat"))
+    }
+
     /// The CPU time it has used, in the kernel and outside. Exact while the thread sleeps, else as of the last tick.
     pub(crate) fn used(&self) -> Result<Duration> {
         let text = fs::read_to_string(&self.0).with_context(|| format!("cannot read {}", self.0.display()))?;

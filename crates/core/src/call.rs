@@ -7,7 +7,7 @@ use crate::{CallDirection, CallState, NodeId, PbxId, SessionId, TenantId, Timest
 /// One call session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionRow {
-    /// Its id.
+    /// Its id: of version 7, with the millisecond of `started_at`. Searches rely on it.
     pub id: SessionId,
     /// Whose call it is; never changes.
     pub tenant: TenantId,

@@ -20,6 +20,11 @@ use crate::store::Store;
 /// The most sessions that one list gives.
 pub const SESSIONS_LIMIT_MAX: u64 = 1_000;
 
+/// Digits of a Uniqueid's time, of which there are ten, that a prefix needs to be one's beginning.
+const UNIQUEID_DIGITS_MIN: usize = 7;
+/// Digits of a session's id that are the time of its beginning, in milliseconds (RFC 9562, section 5.7).
+const ID_TIME_DIGITS: usize = 12;
+
 /// A session as it is stored, with the last word about its flows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StoredSession {
@@ -49,7 +54,8 @@ pub struct SessionFilter {
     pub dialled_number: Option<String>,
     /// Captured, or not.
     pub captured: Option<bool>,
-    /// With a caller's or dialled number, an Asterisk Uniqueid or an id that begins so.
+    /// With a caller's or dialled number, an id, or an Asterisk Uniqueid that begins so; the last from the seventh digit of its
+    /// time on.
     pub begins_with: Option<String>,
     /// One of these.
     pub ids: Option<Vec<SessionId>>,
@@ -91,8 +97,15 @@ impl Store {
     /// The sessions in reach that `filter` asks for.
     pub async fn sessions(&self, scope: TenantScope, filter: SessionFilter) -> Result<Vec<StoredSession>> {
         let rows = self.read(scope).await?;
-        let query = filter.apply(rows.select::<call_session::Entity>());
-        query.all(rows.db()).await?.into_iter().map(StoredSession::try_from).collect()
+        let mut found = Vec::new();
+        // One query for each column that a prefix is looked for in: for a union the database would sort all that fits, for
+        // each of these it finds the first ones in an index.
+        for part in filter.parts() {
+            let query = filter.apply(rows.select::<call_session::Entity>());
+            found.extend(query.filter(part).all(rows.db()).await?);
+        }
+        filter.merge(&mut found);
+        found.into_iter().map(StoredSession::try_from).collect()
     }
 
     /// One session with all that belongs to it, as it was at one moment.
@@ -142,15 +155,15 @@ impl Store {
 }
 
 impl SessionFilter {
-    fn apply(self, query: Select<call_session::Entity>) -> Select<call_session::Entity> {
+    fn apply(&self, query: Select<call_session::Entity>) -> Select<call_session::Entity> {
         use call_session::Column as C;
         let equal = [
             self.tenant.map(|tenant| C::TenantId.eq(tenant.as_uuid())),
             self.pbx.map(|pbx| C::PbxId.eq(pbx.as_uuid())),
             self.state.map(|state| C::State.eq(state.name())),
             self.call_direction.map(|direction| C::CallDirection.eq(direction.name())),
-            self.caller_number.map(|number| C::CallerNumber.eq(number)),
-            self.dialled_number.map(|number| C::DialledNumber.eq(number)),
+            self.caller_number.as_deref().map(|number| C::CallerNumber.eq(number)),
+            self.dialled_number.as_deref().map(|number| C::DialledNumber.eq(number)),
             self.captured.map(|captured| C::Captured.eq(captured)),
             self.started_from.map(|at| C::StartedAt.gte(at.as_micros())),
             self.started_before.map(|at| C::StartedAt.lt(at.as_micros())),
@@ -159,11 +172,8 @@ impl SessionFilter {
         if self.active {
             query = unfinished(query);
         }
-        if let Some(ids) = self.ids {
-            query = query.filter(C::Id.is_in(ids.into_iter().map(SessionId::as_uuid)));
-        }
-        if let Some(prefix) = self.begins_with {
-            query = query.filter(begins_with(&prefix));
+        if let Some(ids) = &self.ids {
+            query = query.filter(C::Id.is_in(ids.iter().map(|id| id.as_uuid())));
         }
         let order = if self.oldest_first { Order::Asc } else { Order::Desc };
         if let Some(place) = self.after {
@@ -172,22 +182,58 @@ impl SessionFilter {
             let last = Expr::tuple([Expr::value(place.started_at.as_micros()), Expr::value(place.id.as_uuid())]);
             query = query.filter(if self.oldest_first { columns.gt(last) } else { columns.lt(last) });
         }
-        query
-            .order_by(C::StartedAt, order.clone())
-            .order_by(C::Id, order)
-            .limit(Ord::min(self.limit.unwrap_or(SESSIONS_LIMIT_MAX), SESSIONS_LIMIT_MAX))
+        query.order_by(C::StartedAt, order.clone()).order_by(C::Id, order).limit(self.rows_max())
+    }
+
+    fn rows_max(&self) -> u64 {
+        Ord::min(self.limit.unwrap_or(SESSIONS_LIMIT_MAX), SESSIONS_LIMIT_MAX)
+    }
+
+    /// What the sessions of the list fit beside all else, at least one of these.
+    fn parts(&self) -> Vec<Condition> {
+        self.begins_with.as_deref().map_or_else(|| vec![Condition::all()], begins_with)
+    }
+
+    /// Makes one list of those of all parts.
+    fn merge(&self, found: &mut Vec<call_session::Model>) {
+        found.sort_by(|a, b| {
+            let order = (a.started_at, a.id).cmp(&(b.started_at, b.id));
+            if self.oldest_first { order } else { order.reverse() }
+        });
+        found.dedup_by_key(|row| row.id);
+        found.truncate(usize::try_from(self.rows_max()).unwrap_or(usize::MAX));
     }
 }
 
+/// What fits a prefix, for each column that it may be the beginning of.
+///
 /// Ranges rather than LIKE: the server looks for them in an index also behind the wall between tenants, which no operator
 /// may pass that could tell something about a row out of reach, and LIKE is not known for certain to tell nothing.
-fn begins_with(prefix: &str) -> Condition {
+fn begins_with(prefix: &str) -> Vec<Condition> {
     use call_session::Column as C;
     let end = format!("{prefix}{}", char::MAX);
-    let range = |column: C| column.gte(prefix).and(column.lt(end.as_str()));
-    let texts = [C::CallerNumber, C::DialledNumber, C::Uniqueid].map(range);
-    let ids = ids_beginning_with(prefix).map(|(first, last)| C::Id.gte(first).and(C::Id.lte(last)));
-    texts.into_iter().chain(ids).fold(Condition::any(), Condition::add)
+    let range = |column: C| Condition::all().add(column.gte(prefix)).add(column.lt(end.as_str()));
+    let mut parts = vec![range(C::CallerNumber), range(C::DialledNumber)];
+    if is_dated(prefix) {
+        parts.push(range(C::Uniqueid));
+    }
+    if let Some((first, last)) = ids_beginning_with(prefix) {
+        parts.push(if prefix.replace('-', "").len() <= ID_TIME_DIGITS {
+            // What it is the beginning of is the time, which the list is in the order of.
+            let us = |id: Uuid| i64::try_from(id.as_u128() >> 80).unwrap_or(i64::MAX).saturating_mul(1_000);
+            Condition::all().add(C::StartedAt.gte(us(first))).add(C::StartedAt.lt(us(last).saturating_add(1_000)))
+        } else {
+            Condition::all().add(C::Id.gte(first)).add(C::Id.lte(last))
+        });
+    }
+    parts
+}
+
+/// Whether it has so much of a Uniqueid (`1790000000.1`, or that behind the system's name and a dash) that it fits the calls
+/// of a quarter of an hour at most. Shorter ones would fit very many, of any time, and are the beginnings of phone numbers.
+fn is_dated(prefix: &str) -> bool {
+    let time = prefix.rsplit('-').next().unwrap_or_default();
+    time.bytes().take_while(u8::is_ascii_digit).count() >= UNIQUEID_DIGITS_MIN
 }
 
 /// The first and the last UUID that are written with this beginning, if any are.
@@ -324,6 +370,22 @@ fn hangup_cause(stored: Option<i32>, session: SessionId) -> Result<Option<u16>> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_uniqueid_is_looked_for_by_its_time() {
+        for (prefix, expected) in [
+            ("1790000", true),
+            ("1790000000.12", true),
+            ("pbx-1-1790000", true),
+            ("179000", false),
+            ("pbx-1-179000", false),
+            ("pbx1790000", false),
+            ("+4930123456", false),
+            ("", false),
+        ] {
+            assert_eq!(is_dated(prefix), expected, "{prefix}");
+        }
+    }
 
     #[test]
     fn the_beginning_of_an_id_is_a_range_of_ids() {

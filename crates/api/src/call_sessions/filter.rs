@@ -49,7 +49,8 @@ macro_rules! filters {
             started_from: Option<Time>,
             /// Begun before this time.
             started_before: Option<Time>,
-            /// With a caller's or dialled number, an Asterisk Uniqueid or an id that begins so.
+            /// With a caller's or dialled number, an id, or an Asterisk Uniqueid that begins so; the last from the seventh
+            /// digit of its time on.
             #[param(min_length = 3, max_length = 80)]
             q: Option<String>,
             /// Which come first.

@@ -2,10 +2,11 @@
 
 use aimg_core::{
     CallDirection, CallEventKind, CallState, Direction, FailReason, LegRow, QuotaKind, SessionRow, TenantScope,
-    Uniqueid,
+    Timestamp, Uniqueid,
 };
 use aimg_store::{
     Change, Error, RecordingFilter, RecordingPlace, RecordingRow, SESSIONS_LIMIT_MAX, SessionFilter, SessionPlace,
+    StoredSession,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -183,15 +184,16 @@ async fn a_search_finds_what_begins_so(db: Db) {
         dialled_number: Some(dialled.to_owned()),
         ..row
     };
-    let id = "abc10000-0000-7000-8000-000000000000".parse().unwrap();
+    let id = "01980000-0000-7000-8000-000000000000".parse().unwrap();
     let rows = [
-        numbers("+4930123", "100", SessionRow { id, ..session(tenant, pbx, 1) }),
+        numbers("+4930123", "+4930", SessionRow { id, ..session(tenant, pbx, 1) }),
         numbers("4930199", "+49301", session(tenant, pbx, 2)),
         SessionRow { caller_number: None, dialled_number: None, ..session(tenant, pbx, 3) },
         numbers("+4930123", "100", session(other, other_pbx, 4)),
     ];
     let rows = rows.into_iter().zip(0..).map(|(row, n)| SessionRow {
-        started_at: at(n),
+        // A session's id tells when it began.
+        started_at: Timestamp::from_micros(i64::try_from(row.id.as_uuid().as_u128() >> 80).unwrap() * 1_000 + n),
         uniqueid: Uniqueid::new(format!("176986080{n}.7")),
         ..row
     });
@@ -199,13 +201,18 @@ async fn a_search_finds_what_begins_so(db: Db) {
     let changes: Vec<_> = rows.iter().cloned().map(|row| Change::Session(Box::new(row))).collect();
     db.store.apply(OPERATOR, &changes).await.unwrap();
     for (prefix, expected) in [
-        ("+4930", &[1, 0][..]),
-        ("+49301", &[1, 0]),
+        ("+4930", &[0, 1][..]),
+        ("+49301", &[0, 1]),
         ("+493012", &[0]),
         ("493", &[1]),
+        ("1769860", &[0, 2, 1]),
+        ("176986", &[]),
         ("1769860802", &[2]),
-        ("abc1", &[0]),
-        ("abc10000-00", &[0]),
+        ("0198", &[0]),
+        ("01980000-0000", &[0]),
+        ("01980000-0000-7000", &[0]),
+        ("01980000-0000-7000-9", &[]),
+        ("01980001", &[]),
         ("%", &[]),
         ("_930", &[]),
         ("'", &[]),
@@ -214,6 +221,23 @@ async fn a_search_finds_what_begins_so(db: Db) {
         let found = db.store.sessions(TenantScope::Tenant(tenant), filter).await.unwrap();
         let found: Vec<_> = found.iter().map(|s| rows.iter().position(|row| row.id == s.row.id).unwrap()).collect();
         assert_eq!(found, expected, "{prefix}");
+        for oldest_first in [false, true] {
+            let mut expected = expected.to_vec();
+            if oldest_first {
+                expected.reverse();
+            }
+            let (mut paged, mut after) = (Vec::new(), None);
+            loop {
+                let begins_with = Some(prefix.to_owned());
+                let page =
+                    SessionFilter { begins_with, oldest_first, after, limit: Some(1), ..SessionFilter::default() };
+                let page = db.store.sessions(TenantScope::Tenant(tenant), page).await.unwrap();
+                let [StoredSession { row, .. }] = &page[..] else { break };
+                after = Some(SessionPlace { started_at: row.started_at, id: row.id });
+                paged.push(rows.iter().position(|other| other.id == row.id).unwrap());
+            }
+            assert_eq!(paged, expected, "{prefix}, a page each, the oldest first: {oldest_first}");
+        }
     }
     let chosen = SessionFilter { ids: Some(vec![rows[1].id, rows[3].id]), ..SessionFilter::default() };
     let own = db.store.sessions(TenantScope::Tenant(tenant), chosen.clone()).await.unwrap();
