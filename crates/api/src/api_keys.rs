@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
@@ -17,7 +17,7 @@ use crate::body::{self, Created, Json, Path, Query};
 use crate::caller::Caller;
 use crate::clock::now;
 use crate::guard::needs;
-use crate::page::{self, Page};
+use crate::page::{self, Page, PageOfTenant};
 use crate::problem::Problem;
 use crate::schema::{PermissionSchema, RoleSchema, Time};
 use crate::server::Desk;
@@ -89,29 +89,16 @@ struct WantedApiKey {
     expires_at: Option<Time>,
 }
 
-/// Which page of which list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct Which {
-    /// Only keys of this tenant.
-    tenant: Option<Uuid>,
-    /// Keys on a page, 1 to 500; 50 where it is absent.
-    limit: Option<u64>,
-    /// `next` of the page before.
-    after: Option<String>,
-}
-
 /// List the API keys
 ///
 /// The newest first, revoked ones included.
-#[utoipa::path(get, path = "/api-keys", tag = TAG, params(Which), responses(
+#[utoipa::path(get, path = "/api-keys", tag = TAG, params(PageOfTenant), responses(
     (status = 200, description = "A page of keys", body = Page<ApiKey>),
 ))]
 async fn list(
     State(desk): State<Desk>,
     caller: Caller,
-    Query(Which { tenant, limit, after }): Query<Which>,
+    Query(PageOfTenant { tenant, limit, after }): Query<PageOfTenant>,
 ) -> Result<Json<Page<ApiKey>>, Problem> {
     let limit = page::limit(limit)?;
     let filter = ApiKeyFilter {

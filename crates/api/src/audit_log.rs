@@ -61,7 +61,8 @@ struct Which {
     from: Option<Time>,
     /// Only what was done before this time.
     before: Option<Time>,
-    /// Entries on a page, 1 to 500; 50 where it is absent.
+    /// Entries on a page; 50 where it is absent.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<u64>,
     /// `next` of the page before.
     after: Option<String>,

@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use aimg_core::{SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 use crate::problem::Problem;
 
@@ -14,6 +15,20 @@ use crate::problem::Problem;
 const LIMIT_DEFAULT: u64 = 50;
 /// Rows of a page at most.
 pub(crate) const LIMIT_MAX: u64 = 500;
+
+/// Which page of a list that has rows of every tenant.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageOfTenant {
+    /// Only what is this tenant's.
+    pub(crate) tenant: Option<Uuid>,
+    /// Rows of a page; 50 where it is absent.
+    #[param(minimum = 1, maximum = 500)]
+    pub(crate) limit: Option<u64>,
+    /// `next` of the page before.
+    pub(crate) after: Option<String>,
+}
 
 /// A part of a list.
 #[derive(Clone, Debug, Serialize, ToSchema)]

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::body::{self, Created, IfMatch, Json, Path, Query, Versioned};
 use crate::caller::Caller;
 use crate::guard::needs;
-use crate::page::{self, Page};
+use crate::page::{self, Page, PageOfTenant};
 use crate::problem::Problem;
 use crate::schema::{AriLinkSchema, CodecSchema, TapModeSchema, Time};
 use crate::server::Desk;
@@ -206,29 +206,16 @@ struct ChangedPbx {
     enabled: Option<bool>,
 }
 
-/// Which page of which list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct Which {
-    /// Only PBXs of this tenant.
-    tenant: Option<Uuid>,
-    /// PBXs on a page, 1 to 500; 50 where it is absent.
-    limit: Option<u64>,
-    /// `next` of the page before.
-    after: Option<String>,
-}
-
 /// List the PBXs
 ///
 /// By name. A tenant's account sees those that are the tenant's alone.
-#[utoipa::path(get, path = "/pbxs", tag = TAG, params(Which), responses(
+#[utoipa::path(get, path = "/pbxs", tag = TAG, params(PageOfTenant), responses(
     (status = 200, description = "A page of PBXs", body = Page<Pbx>),
 ))]
 async fn list(
     State(desk): State<Desk>,
     caller: Caller,
-    Query(Which { tenant, limit, after }): Query<Which>,
+    Query(PageOfTenant { tenant, limit, after }): Query<PageOfTenant>,
 ) -> Result<Json<Page<Pbx>>, Problem> {
     let limit = page::limit(limit)?;
     let filter = PbxFilter { tenant: tenant.map(TenantId::from_uuid), after, limit: Some(limit + 1) };

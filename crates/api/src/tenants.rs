@@ -88,7 +88,8 @@ struct ChangedTenant {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Which {
-    /// Tenants on a page, 1 to 500; 50 where it is absent.
+    /// Tenants on a page; 50 where it is absent.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<u64>,
     /// `next` of the page before.
     after: Option<String>,

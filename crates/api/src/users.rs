@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::body::{Created, IfMatch, Json, Path, Query, Versioned};
 use crate::caller::Caller;
 use crate::guard::needs;
-use crate::page::{self, Page};
+use crate::page::{self, Page, PageOfTenant};
 use crate::problem::{Code, Problem};
 use crate::schema::{PermissionSchema, RoleSchema, Time};
 use crate::server::Desk;
@@ -109,29 +109,16 @@ struct Permissions {
     permissions: Vec<Permission>,
 }
 
-/// Which page of which list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct Which {
-    /// Only users of this tenant.
-    tenant: Option<Uuid>,
-    /// Users on a page, 1 to 500; 50 where it is absent.
-    limit: Option<u64>,
-    /// `next` of the page before.
-    after: Option<String>,
-}
-
 /// List the users
 ///
 /// By name.
-#[utoipa::path(get, path = "/users", tag = TAG, params(Which), responses(
+#[utoipa::path(get, path = "/users", tag = TAG, params(PageOfTenant), responses(
     (status = 200, description = "A page of users", body = Page<User>),
 ))]
 async fn list(
     State(desk): State<Desk>,
     caller: Caller,
-    Query(Which { tenant, limit, after }): Query<Which>,
+    Query(PageOfTenant { tenant, limit, after }): Query<PageOfTenant>,
 ) -> Result<Json<Page<User>>, Problem> {
     let limit = page::limit(limit)?;
     let filter = UserFilter { tenant: tenant.map(TenantId::from_uuid), after, limit: Some(limit + 1) };

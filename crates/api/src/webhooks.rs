@@ -306,7 +306,7 @@ async fn show(
 }
 
 /// Change a webhook
-#[utoipa::path(patch, path = "/webhooks/{id}", tag = TAG, params(("id" = Uuid, Path, description = "The webhook")),
+#[utoipa::path(patch, path = "/webhooks/{id}", tag = TAG, params(("id" = Uuid, Path, description = "The webhook"), IfMatch),
     request_body = WebhookPatch, responses(
     (status = 200, description = "As it is from here on", body = Webhook, headers(("ETag" = String, description = "For `If-Match`"))),
     (status = 404, description = "There is no such webhook", body = Problem, content_type = "application/problem+json"),
@@ -347,7 +347,7 @@ async fn remove(State(desk): State<Desk>, caller: Caller, Path(id): Path<Webhook
 /// Rotate a webhook's secret
 ///
 /// The new one is shown this once. For 24 hours messages are signed with both.
-#[utoipa::path(post, path = "/webhooks/{id}/rotate-secret", tag = TAG, params(("id" = Uuid, Path, description = "The webhook")), responses(
+#[utoipa::path(post, path = "/webhooks/{id}/rotate-secret", tag = TAG, params(("id" = Uuid, Path, description = "The webhook"), IfMatch), responses(
     (status = 200, description = "The webhook and its new secret", body = WebhookWithSecret, headers(("ETag" = String, description = "For `If-Match`"))),
     (status = 404, description = "There is no such webhook", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "Somebody has changed it since `If-Match`", body = Problem, content_type = "application/problem+json"),
