@@ -46,9 +46,10 @@ impl Detail {
         self.events.iter().filter(|e| kind(&e.kind)).count()
     }
 
-    /// Whether each capture that was begun is recorded, and all that is known of it written.
+    /// Whether each capture that was begun, and not denied, is recorded, and all that is known of it written.
     fn is_recorded(&self) -> bool {
-        let begun = self.count(|k| matches!(k, CallEventKind::TapRequested { .. }));
+        let denied = self.count(|k| matches!(k, CallEventKind::QuotaExceeded { .. }));
+        let begun = self.count(|k| matches!(k, CallEventKind::TapRequested { .. })) - denied;
         let ready = self.count(|k| matches!(k, CallEventKind::RecordingReady { .. }));
         self.recordings.len() == begun && ready == begun
     }

@@ -45,6 +45,7 @@ mod observed;
 mod one_part;
 mod packets_lost;
 mod postgres;
+mod quotas;
 mod rotten_spool;
 mod shared_pbx;
 mod shown;

@@ -8,7 +8,7 @@ use crate::bench::Bench;
 use crate::home::Home;
 
 /// Acme is known by its contexts, rival by its phones' names and by what the hook says.
-const RULES: [(&str, &str); 4] =
+pub(crate) const RULES: [(&str, &str); 4] =
     [("acme", "context:from-acme*"), ("rival", "endpoint:PJSIP/rival"), ("acme", "hook:acme"), ("rival", "hook:rival")];
 
 /// The Asterisk, the installation beside it, and its two tenants.

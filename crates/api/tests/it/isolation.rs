@@ -6,14 +6,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use aimg_accounts::{Accounts, Policy};
-use aimg_core::{Permission, Role, TenantScope};
-use aimg_store::UserChange;
+use aimg_core::{Permission, Role};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::fixture::{PASSWORD, Service};
-use crate::world::{World, key_of, roles_with, token_of};
+use crate::strangers::strangers;
+use crate::world::{World, roles_with, token_of};
 
 /// An operation of the document.
 #[derive(Clone, Debug)]
@@ -132,32 +131,11 @@ fn names_a_tenants_thing(operation: &Operation) -> bool {
 async fn strangers_are_not_let_in_anywhere() {
     let service = Service::start().await;
     let world = World::of(&service, 0).await;
-    let admin = Some(service.tenants[0]);
-    let revoked = key_of(&service, admin, Role::TenantAdmin, "revoked").await;
-    service.store.revoke_api_key(TenantScope::Operator, revoked.key.id, revoked.key.created_at).await.unwrap();
-    let short =
-        Accounts::new(service.store.clone(), Policy { access_life: Duration::ZERO, ..Policy::default() }).unwrap();
-    let disabled = service.account(Role::TenantAdmin, 0).await;
-    let now = revoked.key.created_at;
-    let expired = short.log_in(&disabled.name, PASSWORD.into(), now).await.unwrap();
-    let user = service.accounts.authenticate(&disabled.token.as_str().into(), now).await.unwrap();
-    let aimg_accounts::Who::User(user) = user.who else { panic!("a user") };
-    let off = UserChange { enabled: Some(false), ..UserChange::default() };
-    service.store.change_user(TenantScope::Operator, user, None, off).await.unwrap();
-
-    use secrecy::ExposeSecret;
-    let shown = [
-        ("nothing", None),
-        ("nonsense", Some("nonsense")),
-        ("a key that never was", Some("aimgk_0000000000000000000000000000000000000000000000000000000000000000")),
-        ("a revoked key", Some(revoked.secret.expose_secret())),
-        ("an expired token", Some(expired.access.expose_secret())),
-        ("a disabled user's token", Some(disabled.token.as_str())),
-    ];
+    let strangers = strangers(&service).await;
     let operations = Operation::all();
     for operation in operations.iter().filter(|o| o.door != Door::Public) {
-        for (what, token) in shown {
-            let (status, body) = operation.ask(&service, &world, token).await;
+        for (what, token) in &strangers {
+            let (status, body) = operation.ask(&service, &world, token.as_deref()).await;
             assert_eq!(status, StatusCode::UNAUTHORIZED, "{} with {what}: {body}", operation.name());
             assert!(body.contains("not_authenticated"), "{} with {what}: {body}", operation.name());
         }
