@@ -14,7 +14,7 @@ use futures_util::{SinkExt, StreamExt};
 use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::fixture::{PASSWORD, Service};
@@ -82,7 +82,9 @@ impl Client {
     /// All that still comes, and the code and words by which it is closed; after those nothing may come.
     async fn rest(mut self) -> (Vec<Value>, Option<(u16, String)>) {
         let (mut told, mut closed) = (Vec::new(), None);
-        while let Some(message) = timeout(PATIENCE, self.0.next()).await.expect("the connection is closed") {
+        // As a whole: whoever is told something again and again is not closed.
+        let deadline = Instant::now() + PATIENCE;
+        while let Some(message) = timeout_at(deadline.into(), self.0.next()).await.expect("the connection is closed") {
             match message {
                 Ok(Message::Close(frame)) => {
                     closed = frame.map(|frame| (frame.code.into(), frame.reason.to_string()));
