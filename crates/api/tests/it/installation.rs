@@ -347,7 +347,11 @@ async fn a_pbx_that_is_away_is_told_by_test_and_doctor(service: Service) {
     assert!(told("ami", "problem") && told("ari", "problem") && told("machine", "ok"), "{ended}");
     let operator = service.account(Role::Operator, 0).await;
     let status = operator.get(&format!("{at}/status")).await.1;
-    assert_eq!(status, json!({ "followed": false, "link": null }), "the test's gateway has not looked yet");
+    assert_eq!(
+        status,
+        json!({ "followed": false, "link": null, "unclaimed": null }),
+        "the test's gateway has not looked yet"
+    );
     refused(operator.get(&format!("{at}/doctor")).await, 403, "not_allowed");
     assert_eq!(actions(&service).await, ["pbx.add", "pbx.test", "pbx.doctor"]);
 }
