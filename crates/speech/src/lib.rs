@@ -8,6 +8,8 @@
 //! whether trying again can help.
 
 mod error;
+pub mod http;
+mod joined;
 mod places;
 mod recognise;
 pub mod riva;

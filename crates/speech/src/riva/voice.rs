@@ -14,6 +14,7 @@ use super::proto::tts::riva_speech_synthesis_client::RivaSpeechSynthesisClient a
 use super::proto::tts::{RivaSynthesisConfigRequest, SynthesizeSpeechRequest, SynthesizeSpeechResponse};
 use super::settings::Settings;
 use crate::error::{ErrorKind, Result};
+use crate::joined::Joined;
 use crate::recognise::Health;
 use crate::synthesise::{Speech, TextToSpeech, VoiceOptions};
 
@@ -105,7 +106,7 @@ impl TextToSpeech for Voice {
         let connection = self.connection.clone();
         tokio::spawn(async move {
             let _place = place;
-            let mut samples = Samples::default();
+            let mut samples = Joined::default();
             let mut piece = Ok(samples.read(&audio.audio));
             let mut rest = rest;
             loop {
@@ -139,34 +140,5 @@ impl TextToSpeech for Voice {
         let models = response.model_config.into_iter();
         let models = models.map(|model| (model.model_name, model.parameters.into_iter().collect())).collect();
         Ok(Health { models, answered_after_ms: asked.elapsed().as_millis() as u64 })
-    }
-}
-
-/// Bytes to samples, where a piece may end within one.
-#[derive(Debug, Default)]
-struct Samples {
-    half: Option<u8>,
-}
-
-impl Samples {
-    fn read(&mut self, bytes: &[u8]) -> Vec<i16> {
-        let all: Vec<u8> = self.half.take().into_iter().chain(bytes.iter().copied()).collect();
-        if all.len() % 2 == 1 {
-            self.half = all.last().copied();
-        }
-        aimg_audio::linear::from_wav(&all).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_may_end_within_a_sample() {
-        let mut samples = Samples::default();
-        let read: Vec<i16> =
-            [&[1, 0, 2][..], &[0], &[], &[3], &[0, 4, 0]].iter().flat_map(|p| samples.read(p)).collect();
-        assert_eq!(read, [1, 2, 3, 4]);
     }
 }
