@@ -1,5 +1,6 @@
 //! `/api/v1/call-sessions`: calls, past and going on.
 
+mod bulk;
 mod export;
 mod filter;
 mod removal;
@@ -36,7 +37,8 @@ pub(crate) fn routes() -> OpenApiRouter<Desk> {
         .routes(needs(Permission::AnalyticsExport, routes!(export::by_filter)))
         .routes(needs(Permission::AnalyticsExport, routes!(export::by_ids)))
         .routes(needs(Permission::RecordingsDelete, routes!(removal::one)))
-        .routes(needs(Permission::RecordingsDelete, routes!(removal::many)))
+        .routes(needs(Permission::CallsControl, routes!(bulk::hang_up)))
+        .routes(needs(Permission::RecordingsDelete, routes!(bulk::change)))
 }
 
 /// A call.

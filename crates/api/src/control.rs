@@ -306,6 +306,9 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// The whole call ends.
+    pub(crate) const HANG_UP: Self = Self::Hangup(HangUp { party: None });
+
     /// What it takes.
     const fn permission(&self) -> Permission {
         match self {

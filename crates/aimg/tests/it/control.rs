@@ -254,7 +254,8 @@ fn mute(stage: &Stage) -> Check {
     let hears = listened();
     api.done(talk.session.id, "unmute", json!({ "party": "callee", "side": "both" }));
     let talked = listened();
-    stage.hang_up(&talk.session);
+    let (status, ended) = api.post("/call-sessions/bulk/hangup", &json!({ "ids": [talk.session.id] }));
+    assert_eq!((status, &ended["results"][0]["done"]), (200, &json!(true)), "{ended}");
     Box::new(move |heard| {
         heard.is_silence(&talk.ann, says);
         heard.is(&talk.bob, says, &[Ann]);

@@ -15,8 +15,8 @@ use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::bulk::check_count;
 use super::filter::ExportQuery;
-use super::removal::check_count;
 use super::{CallSession, TAG};
 use crate::body::{Json, Query};
 use crate::caller::Caller;

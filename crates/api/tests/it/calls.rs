@@ -382,4 +382,9 @@ async fn each_of_many_calls_is_answered_for_itself(service: &Service) {
     let too_many = json!({ "action": "delete", "ids": ids });
     let (status, problem) = admin.post(&format!("{CALLS}/bulk"), too_many).await;
     assert_eq!((status, &problem["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("ids")));
+
+    let ended = json!({ "ids": [going_on.id, foreign.id] });
+    let (_, outcome) = admin.post(&format!("{CALLS}/bulk/hangup"), ended).await;
+    let codes: Vec<_> = outcome["results"].as_array().unwrap().iter().map(|r| &r["problem"]["code"]).collect();
+    assert_eq!(codes, ["wrong_state", "not_found"], "no gateway has the one, and the other is another tenant's");
 }

@@ -82,6 +82,7 @@ fn body(operation: &str, world: &World) -> Value {
     match operation {
         "POST /auth/password" => json!({ "old_password": "not this one", "new_password": "another fine one" }),
         "POST /call-sessions/bulk" => json!({ "action": "delete", "ids": [world.holes["call-sessions/{id}"]] }),
+        "POST /call-sessions/bulk/hangup" => json!({ "ids": [world.holes["call-sessions/{id}"]] }),
         "POST /call-sessions/export" => json!({ "format": "csv", "ids": [world.holes["call-sessions/{id}"]] }),
         "POST /webhooks" => json!({ "url": "https://example.org/", "events": ["call.ended"] }),
         "PATCH /webhooks/{id}" => json!({ "description": "taken over" }),
