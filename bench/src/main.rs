@@ -19,6 +19,7 @@ mod memory;
 mod receiver;
 mod recover;
 mod report;
+mod speech;
 mod subject;
 mod thread_time;
 
@@ -73,6 +74,8 @@ enum Bench {
     Recover,
     /// How soon 1,000 WebSocket clients hear of 1,000 events a second, and what an idle one takes.
     Fanout,
+    /// Words that the local recogniser gets wrong, how soon it has a text, streams a core; how soon the voice begins.
+    Speech,
     /// The receiving side of `capture`, in a process of its own.
     #[command(hide = true)]
     Receiver(receiver::Role),
@@ -81,7 +84,7 @@ enum Bench {
     AmiClient(ami_client::Role),
 }
 
-const ALL: [Bench; 8] = [
+const ALL: [Bench; 9] = [
     Bench::Capture,
     Bench::CaptureScale,
     Bench::Attach,
@@ -90,6 +93,7 @@ const ALL: [Bench; 8] = [
     Bench::Memory,
     Bench::Recover,
     Bench::Fanout,
+    Bench::Speech,
 ];
 
 impl Bench {
@@ -103,6 +107,7 @@ impl Bench {
             Self::Memory => "memory",
             Self::Recover => "recover",
             Self::Fanout => "fanout",
+            Self::Speech => "speech",
             Self::Receiver(_) => "receiver",
             Self::AmiClient(_) => "ami-client",
         }
@@ -119,6 +124,7 @@ impl Bench {
             Self::Memory => memory::run().map(Some),
             Self::Recover => recover::run().map(Some),
             Self::Fanout => fanout::run().map(Some),
+            Self::Speech => speech::run().map(Some),
             Self::Receiver(role) => receiver::run(role).map(|()| None),
             Self::AmiClient(role) => ami_client::run(role).map(|()| None),
         }

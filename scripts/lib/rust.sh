@@ -5,6 +5,8 @@
 # system has one, else its own installer). Tool versions are then rust-toolchain.toml's business.
 need_rust() {
     enter_cargo
+    # whisper.cpp, the local recogniser, is built with them.
+    need_apt cmake g++ || return
     rust_is_new_enough && return 0
     need_apt ca-certificates curl gcc libc6-dev || return
     locked rust install_rust

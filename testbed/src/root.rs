@@ -90,7 +90,7 @@ impl Root {
 }
 
 /// `AIMG_CACHE`, or `~/.cache/aimg`: the same rule as in `scripts/lib/setup.sh`.
-pub(crate) fn cache_dir() -> PathBuf {
+pub fn cache_dir() -> PathBuf {
     match env::var_os("AIMG_CACHE") {
         Some(dir) if !dir.is_empty() => dir.into(),
         _ => env::home_dir().unwrap_or_else(|| PathBuf::from("/root")).join(".cache/aimg"),

@@ -10,10 +10,14 @@
 mod error;
 pub mod http;
 mod joined;
+pub mod local;
+pub mod models;
 mod places;
 mod recognise;
 pub mod riva;
 mod synthesise;
+pub mod vad;
+pub mod voice;
 
 pub use error::{Error, ErrorKind, Result};
 pub use places::{Load, Place, Places};
