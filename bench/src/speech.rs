@@ -46,6 +46,9 @@ const SENTENCES: [&str; 6] = [
     "Thank you for calling. Goodbye.",
 ];
 
+/// What happens to audio on its way.
+type Change = fn(&mut [i16]);
+
 /// Measures.
 pub(crate) fn run() -> Result<Report> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(measure())
@@ -74,7 +77,7 @@ async fn model() -> Result<std::path::PathBuf> {
 
 /// How many words are wrong in what state of the audio, and what it costs.
 async fn errors(local: &LocalRecogniser, prompts: &[Prompt], report: &mut Report) -> Result<()> {
-    let conditions: [(&str, fn(&mut Vec<i16>)); 4] = [
+    let conditions: [(&str, Change); 4] = [
         ("clean", |_| ()),
         ("mulaw", compand),
         ("loss1", |samples| lose(samples, 1)),
@@ -106,12 +109,12 @@ async fn errors(local: &LocalRecogniser, prompts: &[Prompt], report: &mut Report
     Ok(())
 }
 
-fn compand(samples: &mut Vec<i16>) {
+fn compand(samples: &mut [i16]) {
     samples.iter_mut().for_each(|sample| *sample = ulaw_decode(ulaw_encode(*sample)));
 }
 
 /// Loses packets: every run the same, so many of a hundred, and not in a rhythm.
-fn lose(samples: &mut Vec<i16>, of_hundred: u32) {
+fn lose(samples: &mut [i16], of_hundred: u32) {
     compand(samples);
     let mut state = 1_u32;
     for packet in samples.chunks_mut(PACKET_SAMPLES) {
