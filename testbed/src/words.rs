@@ -136,7 +136,7 @@ mod tests {
             ("", "you", 1, 0),
             ("Please press one.", "please press 1", 0, 3),
             ("press 42, then #", "Press forty-two then pound", 0, 5),
-            ("Extension 1,005", "extension one five", 1, 3),
+            ("Extension 105", "extension one five", 1, 4),
             ("one hundred five", "105", 0, 3),
             ("Voice mail is ok", "voicemail is okay", 0, 3),
             ("the other caller's", "other callers now", 3, 3),
