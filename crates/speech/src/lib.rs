@@ -4,14 +4,15 @@
 //! neither side can flood the other. A [`TextToSpeech`] makes [`Speech`] of a text, whose first audio comes as early as the
 //! provider can. Whoever uses them asks for the [`Capabilities`] and does not care who the provider is.
 //!
-//! Left to others: where audio comes from and what becomes of text, and what is done when a provider fails. An [`Error`] says
-//! whether trying again can help.
+//! What is done when a provider fails is in [`pipeline`]; an [`Error`] says whether trying again can help. Left to others: where
+//! audio comes from and what becomes of text.
 
 mod error;
 pub mod http;
 mod joined;
 pub mod local;
 pub mod models;
+pub mod pipeline;
 mod places;
 mod recognise;
 pub mod riva;
