@@ -68,6 +68,8 @@ pub(crate) enum Command {
         /// Only this PBX [default: all that are followed]
         pbx: Option<String>,
     },
+    /// Ask the speech services that are set up whether they answer, and which models they have
+    Speech,
     /// Make the database, or bring it up to this version
     Migrate {
         /// Only show which migrations are applied

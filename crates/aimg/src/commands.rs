@@ -11,6 +11,7 @@ mod pbx_rules;
 mod secret;
 mod serve;
 mod session;
+mod speech;
 mod tenant;
 mod user;
 mod worker;
@@ -41,6 +42,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::AmiHandler(of) => ami_handler::run(&settings, output, &of).await,
         Command::Check => check::run(&settings, output).await,
         Command::Doctor { pbx } => doctor::run(&settings, output, pbx).await,
+        Command::Speech => speech::run(&settings, output).await,
         Command::Migrate { status } => migrate::run(&settings, output, status).await,
         Command::CreateSuperuser(new) => user::create_superuser(&settings, output, new).await,
         Command::User(command) => user::run(&settings, output, command).await,

@@ -88,6 +88,13 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             _ => UNAVAILABLE,
         });
     }
+    if let Some(e) = cause.downcast_ref::<aimg_speech::Error>() {
+        return Some(match e.kind {
+            aimg_speech::ErrorKind::Invalid => USAGE,
+            aimg_speech::ErrorKind::Unauthorised => REFUSED,
+            _ => UNAVAILABLE,
+        });
+    }
     cause.is::<std::io::Error>().then_some(IO)
 }
 

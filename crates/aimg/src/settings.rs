@@ -8,6 +8,7 @@ mod error;
 mod format;
 mod reader;
 mod report;
+mod riva;
 mod sources;
 mod table;
 
@@ -128,6 +129,8 @@ pub(crate) struct Settings {
     pub(crate) media_hosts: Vec<String>,
     /// Calls of one PBX that are captured at once.
     pub(crate) taps_max: usize,
+    /// NVIDIA Riva, if it is used.
+    pub(crate) riva: Option<aimg_speech::riva::Settings>,
     rows: Vec<Row>,
     strangers: Vec<String>,
 }
@@ -173,6 +176,7 @@ impl Settings {
         let taps_max = reader.read(&table::TAPS_MAX);
         let hook_timeout = Duration::from_millis(reader.read(&table::HOOK_TIMEOUT_MS));
         let media_hosts = reader.read(&table::CONTROL_MEDIA_HOSTS);
+        let riva = riva::read(&mut reader);
 
         let (rows, strangers) = reader.finish()?;
         Ok(Self {
@@ -192,6 +196,7 @@ impl Settings {
             hook_timeout,
             media_hosts,
             taps_max,
+            riva,
             rows,
             strangers,
         })

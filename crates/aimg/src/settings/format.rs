@@ -4,9 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use aimg_core::NodeId;
 use aimg_outbound::Network;
+use aimg_speech::riva::Address;
 use aimg_store::PostgresPlace;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
@@ -100,6 +102,16 @@ pub(super) fn addresses(text: &str) -> Option<Vec<IpAddr>> {
 /// Networks separated by commas.
 pub(super) fn networks(text: &str) -> Option<Vec<Network>> {
     text.split(',').map(str::trim).filter(|network| !network.is_empty()).map(|network| network.parse().ok()).collect()
+}
+
+/// Where a Riva server is; the empty text stands for none.
+pub(super) fn riva_address(text: &str) -> Option<Option<Address>> {
+    if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
+}
+
+/// Seconds, with or without a fraction: 0.1 to 3600.
+pub(super) fn seconds(text: &str) -> Option<Duration> {
+    count(text, 0.1..=3_600.0).map(Duration::from_secs_f64)
 }
 
 /// Directives that tracing understands.

@@ -3,9 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use aimg_core::NodeId;
 use aimg_outbound::Network;
+use aimg_speech::riva::{Address, Pairs};
 use aimg_store::PostgresPlace;
 use secrecy::SecretString;
 
@@ -221,4 +223,87 @@ settings! {
         "host names or addresses separated by commas",
         "The hosts from which Asterisk may be told to fetch what is played into a call. Without it, only sounds that are on \
          the PBX are played. Asterisk follows redirections: name only hosts that you trust not to send it elsewhere.";
+    RIVA_ASR_URI: Option<Address> = "riva.asr_uri", "RIVA_ASR_URI", Unset, format::riva_address,
+        "a host with a port, such as localhost:50051, with https:// in front for TLS",
+        "The NVIDIA Riva server that recognises speech. Without it, Riva is not used.";
+    RIVA_TTS_URI: Option<Address> = "riva.tts_uri", "RIVA_TTS_URI", Derived("the value of `riva.asr_uri`"),
+        format::riva_address,
+        "a host with a port, such as localhost:50051, with https:// in front for TLS",
+        "The one that speaks.";
+    RIVA_USE_SSL: bool = "riva.use_ssl", "RIVA_USE_SSL", Text("false"), format::flag,
+        "true or false",
+        "Whether Riva is reached by TLS. Each of the three files says so too.";
+    RIVA_SSL_CERT: Option<PathBuf> = "riva.ssl_cert", "RIVA_SSL_CERT", Unset, format::file,
+        "a path to a PEM file",
+        "Our certificate, where Riva wants to see one.";
+    RIVA_SSL_KEY: Option<PathBuf> = "riva.ssl_key", "RIVA_SSL_KEY", Unset, format::file,
+        "a path to a PEM file",
+        "Its key.";
+    RIVA_SSL_ROOT_CERTS: Option<PathBuf> = "riva.ssl_root_certs", "RIVA_SSL_ROOT_CERTS",
+        Derived("whom the operating system trusts"), format::file,
+        "a path to a PEM file",
+        "Who may have signed Riva's certificate.";
+    RIVA_AUTH_TOKEN: Option<SecretString> = "riva.auth_token", "RIVA_AUTH_TOKEN", Unset, format::secret,
+        "any text",
+        "What is shown to Riva as a bearer token.", secret;
+    RIVA_AUTH_METADATA: Pairs = "riva.auth_metadata", "RIVA_AUTH_METADATA", Unset, |s| s.parse().ok(),
+        "name=value or name:value, separated by commas",
+        "What goes with every request besides, such as the `function-id` of NVIDIA's hosted service.", secret;
+    RIVA_DEFAULT_LANGUAGE: String = "riva.default_language", "RIVA_DEFAULT_LANGUAGE", Text("en-US"), format::text,
+        "a language such as en-US",
+        "The language of whoever names none.";
+    RIVA_DEFAULT_SAMPLE_RATE: u32 = "riva.default_sample_rate", "RIVA_DEFAULT_SAMPLE_RATE", Text("16000"),
+        |s| format::count(s, 8_000..=48_000),
+        "8000 to 48000",
+        "The sample rate where there is a choice, and of speech, in Hz. Audio of a phone is sent as it is.";
+    RIVA_MAX_ALTERNATIVES: u8 = "riva.max_alternatives", "RIVA_MAX_ALTERNATIVES", Text("3"), |s| format::count(s, 1..=30),
+        "1 to 30",
+        "The most readings of one utterance.";
+    RIVA_PROFANITY_FILTER: bool = "riva.enable_profanity_filter", "RIVA_ENABLE_PROFANITY_FILTER", Text("true"),
+        format::flag,
+        "true or false",
+        "Whether profanity is masked.";
+    RIVA_DIARIZATION: bool = "riva.enable_speaker_diarization", "RIVA_ENABLE_SPEAKER_DIARIZATION", Text("true"),
+        format::flag,
+        "true or false",
+        "Whether speakers of one direction may be told apart. Caller and callee are in any case.";
+    RIVA_WORD_TIMESTAMPS: bool = "riva.enable_word_timestamps", "RIVA_ENABLE_WORD_TIMESTAMPS", Text("true"), format::flag,
+        "true or false",
+        "Whether words have times.";
+    RIVA_PUNCTUATION: bool = "riva.enable_automatic_punctuation", "RIVA_ENABLE_AUTOMATIC_PUNCTUATION", Text("true"),
+        format::flag,
+        "true or false",
+        "Whether text is punctuated.";
+    RIVA_CONNECTION_TIMEOUT: Duration = "riva.connection_timeout", "RIVA_CONNECTION_TIMEOUT", Text("30.0"),
+        format::seconds,
+        "0.1 to 3600",
+        "How long connecting to Riva may take, in seconds.";
+    RIVA_REQUEST_TIMEOUT: Duration = "riva.request_timeout", "RIVA_REQUEST_TIMEOUT", Text("300.0"), format::seconds,
+        "0.1 to 3600",
+        "How long an answer of Riva may take, in seconds: to a request, and to the end of a stream's audio.";
+    RIVA_CHUNK_SIZE: Option<usize> = "riva.streaming_chunk_size", "RIVA_STREAMING_CHUNK_SIZE", Derived("100 ms"),
+        |s| if s.is_empty() { Some(None) } else { format::count(s, 80..=1 << 20).map(Some) },
+        "80 to 1048576",
+        "Samples that are sent at once.";
+    RIVA_MAX_REQUESTS: usize = "riva.max_concurrent_requests", "RIVA_MAX_CONCURRENT_REQUESTS", Text("10"),
+        |s| format::count(s, 1..=100_000),
+        "1 to 100000",
+        "Streams and requests that Riva gets at once; others wait, no tenant longer for another's many calls.";
+    RIVA_TTS_VOICE: Option<String> = "riva.tts_voice", "RIVA_TTS_VOICE", Derived("Riva's choice"), format::optional,
+        "a voice by Riva's name",
+        "The voice of texts for which none is named.";
+    RIVA_MODELS: Pairs = "riva.models", "AIMG_RIVA_MODELS", Derived("Riva's choice"), |s| s.parse().ok(),
+        "language=model, separated by commas",
+        "The models for languages.";
+    RIVA_CUSTOM: Pairs = "riva.custom", "AIMG_RIVA_CUSTOM", Unset, |s| s.parse().ok(),
+        "name=value, separated by commas",
+        "Settings of every stream by Riva's names: those of endpointing such as `stop_history`, `verbatim_transcripts`, and \
+         what its models know.";
+    RIVA_ULAW: bool = "riva.ulaw", "AIMG_RIVA_ULAW", Text("false"), format::flag,
+        "true or false",
+        "Whether audio of 8 kHz is sent as µ-law: half the bytes, and nothing lost where the phone sent µ-law.";
+    TRANSCRIPTION_MAX_AUDIO_SIZE: usize = "transcription.max_audio_size", "TRANSCRIPTION_MAX_AUDIO_SIZE",
+        Text("52428800"), |s| format::count(s, 1..=1 << 30),
+        "1 to 1073741824",
+        "The most audio that is recognised in one request, in bytes.";
 }

@@ -143,6 +143,30 @@ fn every_setting_can_be_set_in_every_place() {
         ("control.media_hosts", "sounds.example"),
         ("taps_max", "50"),
         ("hook.timeout_ms", "500"),
+        ("riva.asr_uri", "riva:50051"),
+        ("riva.tts_uri", "https://riva:50052"),
+        ("riva.use_ssl", "True"),
+        ("riva.ssl_cert", "/riva.pem"),
+        ("riva.ssl_key", "/riva-key.pem"),
+        ("riva.ssl_root_certs", "/riva-ca.pem"),
+        ("riva.auth_token", "hush"),
+        ("riva.auth_metadata", "function-id=12ab"),
+        ("riva.default_language", "de-DE"),
+        ("riva.default_sample_rate", "8000"),
+        ("riva.max_alternatives", "1"),
+        ("riva.enable_profanity_filter", "False"),
+        ("riva.enable_speaker_diarization", "False"),
+        ("riva.enable_word_timestamps", "False"),
+        ("riva.enable_automatic_punctuation", "False"),
+        ("riva.connection_timeout", "5.5"),
+        ("riva.request_timeout", "60"),
+        ("riva.streaming_chunk_size", "1024"),
+        ("riva.max_concurrent_requests", "4"),
+        ("riva.tts_voice", "English-US.Female-1"),
+        ("riva.models", "de-DE=conformer"),
+        ("riva.custom", "stop_history=500"),
+        ("riva.ulaw", "true"),
+        ("transcription.max_audio_size", "1000000"),
     ]);
     let set: Vec<_> = ALL.iter().filter_map(|about| Some((about, *samples.get(about.key)?))).collect();
     assert_eq!(set.len(), ALL.len());
@@ -159,6 +183,36 @@ fn every_setting_can_be_set_in_every_place() {
             assert_ne!(row.origin, Origin::Default, "{}", row.key);
         }
         assert_eq!(settings.secret_key.unwrap().expose_secret(), "s3cret");
+    }
+}
+
+#[test]
+fn riva_is_set_up_by_the_names_of_the_original() {
+    assert!(Case::new().env("RIVA_USE_SSL", "True").load().unwrap().riva.is_none());
+    let riva = |case: Case| case.env("RIVA_ASR_URI", "localhost:50051").load().unwrap().riva.unwrap();
+    let plain = riva(Case::new());
+    assert_eq!(plain.asr.to_string(), "localhost:50051");
+    assert_eq!((plain.connect_timeout, plain.request_timeout), (Duration::from_secs(30), Duration::from_secs(300)));
+    assert!(plain.word_times && plain.punctuation && plain.profanity_filter && plain.speakers && !plain.tls);
+    assert_eq!((plain.chunk_samples, plain.requests_max, plain.audio_bytes_max), (None, 10, 50 << 20));
+    let set = riva(
+        Case::new()
+            .env("RIVA_STREAMING_CHUNK_SIZE", "1024")
+            .env("RIVA_CONNECTION_TIMEOUT", "0.5")
+            .env("RIVA_ENABLE_WORD_TIMESTAMPS", "False")
+            .env("RIVA_AUTH_METADATA", "function-id:12ab"),
+    );
+    assert_eq!((set.chunk_samples, set.connect_timeout), (Some(1_024), Duration::from_millis(500)));
+    assert_eq!((set.word_times, set.metadata.value("function-id")), (false, Some("12ab")));
+    for (name, value, words) in [
+        ("RIVA_ASR_URI", "http://", &["riva.asr_uri", "localhost:50051"]),
+        ("RIVA_TTS_URI", "riva", &["riva.tts_uri", "of no use without riva.asr_uri"]),
+        ("RIVA_SSL_CERT", "/c", &["riva.ssl_cert", "of no use without riva.ssl_key"]),
+        ("RIVA_SSL_KEY", "/k", &["riva.ssl_key", "of no use without riva.ssl_cert"]),
+        ("RIVA_REQUEST_TIMEOUT", "inf", &["riva.request_timeout", "0.1 to 3600"]),
+        ("AIMG_RIVA_MODELS", "parakeet", &["riva.models", "language=model"]),
+    ] {
+        Case::new().env(name, value).assert_refused(words);
     }
 }
 
