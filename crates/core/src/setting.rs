@@ -32,6 +32,16 @@ pub enum SettingKind {
         /// The greatest.
         max: i64,
     },
+    /// One of a few words.
+    Choice {
+        /// The words.
+        of: &'static [&'static str],
+    },
+    /// A text.
+    Text {
+        /// The most bytes of it.
+        bytes_max: usize,
+    },
     /// A text that is sealed in the database and never shown again.
     Secret {
         /// The most bytes of it.
@@ -46,6 +56,8 @@ pub enum SettingDefault {
     Bool(bool),
     /// A whole number.
     Number(i64),
+    /// A text.
+    Text(&'static str),
     /// Nothing.
     Unset,
 }
@@ -88,9 +100,59 @@ impl Setting {
         says: "Days after which an entry of the audit log is removed. 0 keeps entries for ever.",
     };
 
+    /// Who makes text of calls.
+    pub const SPEECH_RECOGNISER: Self = Self {
+        key: "speech.recogniser",
+        kind: SettingKind::Choice { of: &["auto", "off", "riva", "http", "websocket", "local"] },
+        default: SettingDefault::Text("auto"),
+        changed_by: ChangedBy::Tenant,
+        says: "Who makes text of calls, as they go on. `auto` takes the first that is set up: riva, http, websocket, local.",
+    };
+    /// Who makes text of calls while the first one cannot.
+    pub const SPEECH_RECOGNISER_SECOND: Self = Self {
+        key: "speech.recogniser_second",
+        kind: SettingKind::Choice { of: &["off", "riva", "http", "websocket", "local"] },
+        default: SettingDefault::Text("off"),
+        changed_by: ChangedBy::Tenant,
+        says: "Who makes text of calls while the first recogniser fails or has no place.",
+    };
+    /// The language of calls.
+    pub const SPEECH_LANGUAGE: Self = Self {
+        key: "speech.language",
+        kind: SettingKind::Text { bytes_max: 35 },
+        default: SettingDefault::Text(""),
+        changed_by: ChangedBy::Tenant,
+        says: "The language that is spoken in calls, as BCP 47 (`en-US`). Empty: what the recogniser is set up for.",
+    };
+    /// The recogniser's model.
+    pub const SPEECH_MODEL: Self = Self {
+        key: "speech.model",
+        kind: SettingKind::Text { bytes_max: 128 },
+        default: SettingDefault::Text(""),
+        changed_by: ChangedBy::Tenant,
+        says: "The recogniser's model, by the recogniser's own name for it. Empty: its default for the language.",
+    };
+    /// Words that are likelier in calls.
+    pub const SPEECH_BOOSTS: Self = Self {
+        key: "speech.boosts",
+        kind: SettingKind::Text { bytes_max: 8_192 },
+        default: SettingDefault::Text(""),
+        changed_by: ChangedBy::Tenant,
+        says: "Words and phrases that are likely in calls, one a line, with a weight on the recogniser's scale after the \
+               last `:`, as in `Acme Widget:15`. For recognisers that can be told.",
+    };
+
     /// Every setting there is, by key.
-    pub const ALL: &[Self] =
-        &[Self::AUDIT_RETENTION_DAYS, Self::RECORDINGS_RETENTION_DAYS, Self::TRANSCRIPTS_RETENTION_DAYS];
+    pub const ALL: &[Self] = &[
+        Self::AUDIT_RETENTION_DAYS,
+        Self::RECORDINGS_RETENTION_DAYS,
+        Self::SPEECH_BOOSTS,
+        Self::SPEECH_LANGUAGE,
+        Self::SPEECH_MODEL,
+        Self::SPEECH_RECOGNISER,
+        Self::SPEECH_RECOGNISER_SECOND,
+        Self::TRANSCRIPTS_RETENTION_DAYS,
+    ];
 
     /// The setting of this key.
     pub fn named(key: &str) -> Result<&'static Self, UnknownSetting> {
@@ -111,6 +173,8 @@ impl Setting {
         let fits = match self.kind {
             SettingKind::Bool => value.is_boolean(),
             SettingKind::Number { min, max } => value.as_i64().is_some_and(|number| (min..=max).contains(&number)),
+            SettingKind::Choice { of } => value.as_str().is_some_and(|word| of.contains(&word)),
+            SettingKind::Text { bytes_max } => value.as_str().is_some_and(|text| text.len() <= bytes_max),
             SettingKind::Secret { bytes_max } => {
                 value.as_str().is_some_and(|text| !text.is_empty() && text.len() <= bytes_max)
             }
@@ -125,6 +189,7 @@ impl SettingDefault {
         match self {
             Self::Bool(value) => value.into(),
             Self::Number(value) => value.into(),
+            Self::Text(value) => value.into(),
             Self::Unset => Value::Null,
         }
     }
@@ -135,6 +200,8 @@ impl std::fmt::Display for SettingKind {
         match self {
             Self::Bool => f.write_str("true or false"),
             Self::Number { min, max } => write!(f, "a whole number from {min} to {max}"),
+            Self::Choice { of } => write!(f, "one of {}", of.join(", ")),
+            Self::Text { bytes_max } => write!(f, "a text of at most {bytes_max} bytes"),
             Self::Secret { bytes_max } => write!(f, "a text of 1 to {bytes_max} bytes"),
         }
     }
@@ -197,6 +264,7 @@ mod tests {
         for (asked, nearest) in [
             ("recording.retention_days", "recordings.retention_days"),
             ("audit", "audit.retention_days"),
+            ("speech.recognizer", "speech.recogniser"),
             ("Transcripts.Retention_Days", "transcripts.retention_days"),
         ] {
             assert_eq!(Setting::named(asked).unwrap_err().nearest, nearest);
@@ -211,6 +279,7 @@ mod tests {
             default: SettingDefault::Unset,
             ..Setting::AUDIT_RETENTION_DAYS
         };
+        let text = Setting { kind: SettingKind::Text { bytes_max: 4 }, ..secret };
         let switch = Setting { kind: SettingKind::Bool, default: SettingDefault::Bool(true), ..secret };
         for (setting, value, fits) in [
             (Setting::AUDIT_RETENTION_DAYS, json!(0), true),
@@ -225,6 +294,13 @@ mod tests {
             (secret, json!("1234"), true),
             (secret, json!(""), false),
             (secret, json!("12345"), false),
+            (text, json!(""), true),
+            (text, json!("1234"), true),
+            (text, json!("12345"), false),
+            (text, json!(1), false),
+            (Setting::SPEECH_RECOGNISER, json!("local"), true),
+            (Setting::SPEECH_RECOGNISER, json!("Local"), false),
+            (Setting::SPEECH_RECOGNISER, json!(null), false),
         ] {
             assert_eq!(setting.check(&value).is_ok(), fits, "{:?} {value}", setting.kind);
         }

@@ -14,6 +14,7 @@ pub mod local;
 pub mod models;
 pub mod pipeline;
 mod places;
+mod providers;
 mod recognise;
 pub mod riva;
 mod synthesise;
@@ -22,6 +23,7 @@ pub mod voice;
 
 pub use error::{Error, ErrorKind, Result};
 pub use places::{Load, Place, Places};
+pub use providers::Providers;
 pub use recognise::{
     Audio, Boost, Capabilities, Health, Hypothesis, Languages, SpeechToText, Stream, StreamOptions, Word,
 };

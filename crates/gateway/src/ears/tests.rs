@@ -147,7 +147,9 @@ async fn all_listeners_hear_the_call_from_where_they_joined_to_its_end() {
     assert!(heard.windows(2).all(|pair| pair[1].position == pair[0].position + 160));
 
     let heard = frames(&mut late, usize::MAX).await;
-    assert!((19..=20).contains(&heard.len()), "{}", heard.len());
+    // As many as were sent, but for what is under way while it joins, and one more where one side began within a frame of
+    // the other.
+    assert!((19..=21).contains(&heard.len()), "{}", heard.len());
     let samples: Vec<i16> = heard.iter().flat_map(|f| linear::from_wav(&f.audio).collect::<Vec<_>>()).collect();
     // Where the two sides lie to each other is of their arrival: the packets within are whole.
     for (side, code) in [(0, caller_code as fn(u16) -> u8), (1, callee_code)] {
