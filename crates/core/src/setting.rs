@@ -156,7 +156,9 @@ impl Setting {
 
     /// The setting of this key.
     pub fn named(key: &str) -> Result<&'static Self, UnknownSetting> {
-        let nearest = || Self::ALL.iter().map(|s| s.key).min_by_key(|known| distance(key, known)).unwrap_or_default();
+        // Who knows how it begins has found it.
+        let from = |known: &&str| (!known.starts_with(key), distance(key, known));
+        let nearest = || Self::ALL.iter().map(|s| s.key).min_by_key(from).unwrap_or_default();
         Self::ALL
             .iter()
             .find(|setting| setting.key == key)

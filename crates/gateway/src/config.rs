@@ -34,6 +34,8 @@ pub struct Config {
     pub taps_max: usize,
     /// The hosts from which Asterisk may be told to fetch what a command plays.
     pub media_hosts: Vec<String>,
+    /// Who recognises speech and who speaks.
+    pub speech: aimg_speech::Providers,
     /// How often the list of PBXs is read from the store again: how long a PBX added at the command line waits.
     pub pbxs_every: Duration,
     /// Workers that died before this one, under the same parent.

@@ -318,6 +318,7 @@ mod tests {
             hook_timeout: Duration::from_secs(2),
             taps_max: 10,
             media_hosts: Vec::new(),
+            speech: aimg_speech::Providers::default(),
             pbxs_every: Duration::from_secs(2),
             worker_deaths: 1,
             drain_timeout: Duration::from_secs(2),

@@ -64,6 +64,7 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
         ari_listen: settings.ari_listen.clone(),
         hook_timeout: settings.hook_timeout,
         media_hosts: settings.media_hosts.clone(),
+        speech: aimg_speech::Providers::default(),
         taps_max: settings.taps_max,
         pbxs_every: PBXS_EVERY,
         worker_deaths: deaths,

@@ -224,6 +224,7 @@ async fn run_gateway(
         hook_timeout: Duration::from_secs(2),
         taps_max: 10,
         media_hosts: Vec::new(),
+        speech: aimg_speech::Providers::default(),
         pbxs_every: Duration::from_secs(60),
         worker_deaths: 0,
         drain_timeout: Duration::from_secs(1),
