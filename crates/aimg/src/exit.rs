@@ -3,6 +3,7 @@
 use aimg_gateway::doctor::Failure;
 use aimg_media::Error as Media;
 use aimg_recording::Error as Recording;
+use aimg_speech::models::ModelError;
 use aimg_store::Error as Store;
 
 use crate::commands::WorkerEnded;
@@ -95,6 +96,9 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             _ => UNAVAILABLE,
         });
     }
+    if let Some(e) = cause.downcast_ref::<ModelError>() {
+        return Some(of_model(e));
+    }
     cause.is::<std::io::Error>().then_some(IO)
 }
 
@@ -143,6 +147,16 @@ fn of_recording(error: &Recording) -> u8 {
     match error {
         Recording::NotWritable { .. } => CANNOT_CREATE,
         Recording::SpoolTaken { .. } => TRY_AGAIN,
+        _ => IO,
+    }
+}
+
+fn of_model(error: &ModelError) -> u8 {
+    match error {
+        ModelError::Name(_) => USAGE,
+        ModelError::Unknown(_) | ModelError::Missing { .. } => NO_SUCH_THING,
+        ModelError::Sum { .. } | ModelError::Length { .. } | ModelError::NotAModel(_) => DATA,
+        ModelError::Fetch { .. } => UNAVAILABLE,
         _ => IO,
     }
 }

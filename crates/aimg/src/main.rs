@@ -5,6 +5,7 @@ mod commands;
 mod exit;
 mod node;
 mod output;
+mod providers;
 mod settings;
 
 use std::process::ExitCode;

@@ -10,6 +10,7 @@ mod reader;
 mod report;
 mod riva;
 mod sources;
+mod speech;
 mod table;
 
 use std::ffi::OsString;
@@ -25,6 +26,7 @@ use secrecy::SecretString;
 
 pub(crate) use error::SettingsError;
 pub(crate) use sources::Places;
+pub(crate) use speech::{HttpSpeech, SpeechSettings};
 
 use reader::Reader;
 use report::Row;
@@ -131,6 +133,8 @@ pub(crate) struct Settings {
     pub(crate) taps_max: usize,
     /// NVIDIA Riva, if it is used.
     pub(crate) riva: Option<aimg_speech::riva::Settings>,
+    /// Everybody else who recognises or speaks.
+    pub(crate) speech: SpeechSettings,
     rows: Vec<Row>,
     strangers: Vec<String>,
 }
@@ -176,7 +180,11 @@ impl Settings {
         let taps_max = reader.read(&table::TAPS_MAX);
         let hook_timeout = Duration::from_millis(reader.read(&table::HOOK_TIMEOUT_MS));
         let media_hosts = reader.read(&table::CONTROL_MEDIA_HOSTS);
-        let riva = riva::read(&mut reader);
+        let mut riva = riva::read(&mut reader);
+        let speech = speech::read(&mut reader, &data_dir);
+        if let Some(riva) = &mut riva {
+            riva.audio_bytes_max = speech.audio_bytes_max;
+        }
 
         let (rows, strangers) = reader.finish()?;
         Ok(Self {
@@ -197,6 +205,7 @@ impl Settings {
             media_hosts,
             taps_max,
             riva,
+            speech,
             rows,
             strangers,
         })

@@ -17,9 +17,10 @@ use std::thread;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::models;
 use crate::places::{Load, Places};
 use crate::recognise::{Capabilities, Health, Languages, SpeechToText, Stream, StreamOptions};
 use crate::vad::Cutting;
@@ -63,27 +64,45 @@ impl Config {
 #[derive(Debug)]
 pub struct LocalRecogniser {
     config: Config,
-    workers: Arc<Workers>,
     places: Places,
     is_multilingual: bool,
+    /// They come with the first stream.
+    workers: OnceCell<Arc<Workers>>,
 }
 
 impl LocalRecogniser {
-    /// Loads the model and starts the workers. Blocks for some 100 ms.
-    pub fn start(config: Config) -> Result<Self> {
-        let failed = |kind| {
-            let provider = config.name.clone();
-            move |what| Error { provider, kind, what }
-        };
-        let engine = Engine::load(&config.model).map_err(failed(ErrorKind::Invalid))?;
-        let workers = Workers::start(&engine, config.workers.max(1)).map_err(failed(ErrorKind::Internal))?;
+    /// Only looks at how the model's file begins. The model is loaded, and the workers are started, with the first stream,
+    /// which waits some 100 ms for it: who never recognises pays nothing, and a start of the program is not delayed.
+    pub fn new(config: Config) -> Result<Self> {
+        let is_multilingual = models::is_multilingual(&config.model).map_err(|error| Error {
+            provider: config.name.clone(),
+            kind: ErrorKind::Invalid,
+            what: format!("{error}: verify it with `aimg models verify`"),
+        })?;
         let places = Places::new(config.streams_max);
-        Ok(Self { workers: Arc::new(workers), places, is_multilingual: engine.is_multilingual(), config })
+        Ok(Self { config, places, is_multilingual, workers: OnceCell::new() })
+    }
+
+    /// The same with the model loaded. Blocks for some 100 ms.
+    pub fn start(config: Config) -> Result<Self> {
+        let workers = OnceCell::new_with(Some(Arc::new(load(&config)?)));
+        Ok(Self { workers, ..Self::new(config)? })
+    }
+
+    async fn workers(&self) -> Result<&Arc<Workers>> {
+        let load = async || {
+            let config = self.config.clone();
+            match tokio::task::spawn_blocking(move || load(&config)).await {
+                Ok(loaded) => loaded.map(Arc::new),
+                Err(lost) => Err(self.error(ErrorKind::Internal, format!("the model was not loaded: {lost}"))),
+            }
+        };
+        self.workers.get_or_try_init(load).await
     }
 
     /// How much its workers have to do.
     pub fn work(&self) -> Work {
-        self.workers.work()
+        self.workers.get().map(|workers| workers.work()).unwrap_or_default()
     }
 
     /// How many streams there are, and who waits for a place.
@@ -109,6 +128,12 @@ impl LocalRecogniser {
         }
         Ok(Some(short))
     }
+}
+
+fn load(config: &Config) -> Result<Workers> {
+    let failed = |kind| move |what| Error { provider: config.name.clone(), kind, what };
+    let engine = Engine::load(&config.model).map_err(failed(ErrorKind::Invalid))?;
+    Workers::start(&engine, config.workers.max(1)).map_err(failed(ErrorKind::Internal))
 }
 
 #[async_trait]
@@ -140,7 +165,8 @@ impl SpeechToText for LocalRecogniser {
         let options = StreamOptions { language, ..options.clone() };
         let place = self.places.take(options.tenant).await;
         let place = place.ok_or_else(|| self.error(ErrorKind::Busy, "too many streams wait for a place"))?;
-        let ears = Ears::new(&self.config.name, &options, self.config.cutting, Arc::clone(&self.workers), place)?;
+        let workers = Arc::clone(self.workers().await?);
+        let ears = Ears::new(&self.config.name, &options, self.config.cutting, workers, place)?;
         let (audio, audio_in) = mpsc::channel(AUDIO_MAX);
         let (heard_out, heard) = mpsc::channel(HEARD_MAX);
         tokio::spawn(ears.listen(audio_in, heard_out));
@@ -149,6 +175,7 @@ impl SpeechToText for LocalRecogniser {
 
     async fn check(&self) -> Result<Health> {
         let asked = Instant::now();
+        self.workers().await?;
         let work = self.work();
         let about = BTreeMap::from([
             ("languages".to_owned(), if self.is_multilingual { "many" } else { "en" }.to_owned()),

@@ -15,6 +15,8 @@ use sha2::{Digest, Sha256};
 
 pub use fetch::Source;
 
+/// From so many tokens on a model of Whisper knows more than English.
+const MULTILINGUAL_TOKENS_MIN: u32 = 51_865;
 /// How much of a file is read at once.
 const BLOCK_BYTES: usize = 1024 * 1024;
 
@@ -96,6 +98,16 @@ pub enum ModelError {
         found: String,
         /// What it should have.
         expected: String,
+    },
+    /// A file of a model has another length than it had.
+    #[error("{} has {found} bytes, not {expected}: it is damaged; get it anew with `aimg models pull`", path.display())]
+    Length {
+        /// The file.
+        path: PathBuf,
+        /// Its bytes.
+        found: u64,
+        /// Those of the model.
+        expected: u64,
     },
     /// A file that is no model.
     #[error("{0} is no model of Whisper in ggml's format, nor a package that one is made of")]
@@ -217,6 +229,22 @@ impl Models {
         })
     }
 
+    /// The same, where it looks whole: it begins like a model, and one of the catalogue has its length. Cheap enough for every
+    /// start; what only [`Models::verify`] can find is a disk that has rotted.
+    pub fn whole(&self, name: &str) -> Result<PathBuf, ModelError> {
+        let path = self.path(name)?;
+        if !is_ggml(&path)? {
+            return Err(ModelError::NotAModel(path.display().to_string()));
+        }
+        let found = fs::metadata(&path).map_err(io_error(format!("read {}", path.display())))?.len();
+        match known(name) {
+            Some(&Model { bytes: expected, .. }) if found != expected => {
+                Err(ModelError::Length { path, found, expected })
+            }
+            _ => Ok(path),
+        }
+    }
+
     /// Computes a model's SHA-256 anew and compares it with what it should be. Reads the whole file; gives the SHA-256.
     pub fn verify(&self, name: &str, progress: &dyn Fn(Progress)) -> Result<String, ModelError> {
         let path = self.path(name)?;
@@ -328,10 +356,24 @@ fn compare(what: impl std::fmt::Display, found: String, expected: &str) -> Resul
 }
 
 fn is_ggml(path: &Path) -> Result<bool, ModelError> {
-    let mut magic = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(4).read_to_end(&mut magic));
+    Ok(head(path)?.is_some_and(|[magic, _]| magic == convert::GGML_MAGIC))
+}
+
+/// Whether a model knows other languages than English.
+pub(crate) fn is_multilingual(path: &Path) -> Result<bool, ModelError> {
+    match head(path)? {
+        Some([convert::GGML_MAGIC, tokens]) => Ok(tokens >= MULTILINGUAL_TOKENS_MIN),
+        _ => Err(ModelError::NotAModel(path.display().to_string())),
+    }
+}
+
+/// A file's first two words: of a model, what marks it and how many tokens it knows.
+fn head(path: &Path) -> Result<Option<[u32; 2]>, ModelError> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(8).read_to_end(&mut bytes));
     read.map_err(io_error(format!("read {}", path.display())))?;
-    Ok(magic == convert::GGML_MAGIC.to_le_bytes())
+    let words = bytes.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect::<Vec<_>>();
+    Ok(words.try_into().ok())
 }
 
 fn sha256(path: &Path, progress: &dyn Fn(Progress)) -> Result<String, ModelError> {
@@ -398,7 +440,8 @@ mod tests {
     /// A file that begins like a model.
     fn model_file(dir: &Path) -> PathBuf {
         let path = dir.join("mine");
-        fs::write(&path, [&convert::GGML_MAGIC.to_le_bytes()[..], b"and so on"].concat()).unwrap();
+        fs::write(&path, [&convert::GGML_MAGIC.to_le_bytes()[..], &50_257_u32.to_le_bytes(), b"and so on"].concat())
+            .unwrap();
         path
     }
 
@@ -414,10 +457,25 @@ mod tests {
         let sum = models.verify("mine", &silent).unwrap();
         pull(&models, "mine", &file, Some(&sum.to_uppercase())).await.unwrap();
 
+        assert_eq!(models.whole("mine").unwrap(), path);
+        assert!(!is_multilingual(&path).unwrap());
+
         fs::write(&path, "rotten").unwrap();
+        assert!(matches!(models.whole("mine"), Err(ModelError::NotAModel(_))));
         assert!(matches!(models.verify("mine", &silent), Err(ModelError::Sum { .. })));
         // Nothing is left behind.
         assert_eq!(fs::read_dir(models.directory()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_model_that_lost_its_end_is_not_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let models = Models::new(dir.path());
+        fs::rename(model_file(dir.path()), dir.path().join("whisper-tiny.en.bin")).unwrap();
+        let Err(ModelError::Length { found: 17, expected, .. }) = models.whole(CATALOGUE[0].name) else {
+            panic!("{:?}", models.whole(CATALOGUE[0].name))
+        };
+        assert_eq!(expected, CATALOGUE[0].bytes);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -15,8 +15,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::recognise::Health;
 use crate::synthesise::{Speech, TextToSpeech, VoiceOptions};
 
-/// Where the program is to write its WAV file.
-const OUTPUT: &str = "{output}";
+/// What stands in an argument for the file that the program is to write.
+pub const OUTPUT: &str = "{output}";
 /// Which voice is wanted.
 const VOICE: &str = "{voice}";
 /// Pieces that wait for who listens.
@@ -136,8 +136,8 @@ impl ProgramVoice {
     }
 }
 
-/// A name that is an argument of a program, and can be nothing else.
-fn is_voice(voice: &str) -> bool {
+/// Whether a voice's name is an argument of a program, and can be nothing else.
+pub fn is_voice(voice: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !voice.is_empty() && !voice.starts_with(['-', '.']) && voice.chars().all(allowed)
 }

@@ -17,6 +17,7 @@ use tracing_subscriber::EnvFilter;
 use super::{named_tenants, open_store};
 use crate::cli::Serve;
 use crate::output::Output;
+use crate::providers;
 use crate::settings::{LogFormat, Settings};
 
 /// How soon a PBX that was added is followed.
@@ -64,7 +65,7 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
         ari_listen: settings.ari_listen.clone(),
         hook_timeout: settings.hook_timeout,
         media_hosts: settings.media_hosts.clone(),
-        speech: aimg_speech::Providers::default(),
+        speech: providers::build(&settings).logged(),
         taps_max: settings.taps_max,
         pbxs_every: PBXS_EVERY,
         worker_deaths: deaths,

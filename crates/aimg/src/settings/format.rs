@@ -9,9 +9,11 @@ use std::time::Duration;
 use aimg_core::NodeId;
 use aimg_outbound::Network;
 use aimg_speech::riva::Address;
+use aimg_speech::voice::{OUTPUT, is_voice};
 use aimg_store::PostgresPlace;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
+use url::Url;
 
 use super::LogFormat;
 
@@ -62,6 +64,32 @@ pub(super) fn text(text: &str) -> Option<String> {
 /// Any text; the empty one stands for none.
 pub(super) fn optional(text: &str) -> Option<Option<String>> {
     Some((!text.is_empty()).then(|| text.to_owned()))
+}
+
+/// Some text.
+pub(super) fn named(text: &str) -> Option<String> {
+    (!text.trim().is_empty()).then(|| text.to_owned())
+}
+
+/// Some text, or `none`.
+pub(super) fn text_or_none(text: &str) -> Option<Option<String>> {
+    if text == "none" { Some(None) } else { named(text).map(Some) }
+}
+
+/// An address of the web; the empty text stands for none.
+pub(super) fn web_address(text: &str) -> Option<Option<Url>> {
+    let is_web = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    if text.is_empty() { Some(None) } else { text.parse().ok().filter(is_web).map(Some) }
+}
+
+/// The arguments of a program that speaks.
+pub(super) fn arguments(text: &str) -> Option<Vec<String>> {
+    text.contains(OUTPUT).then(|| text.split(',').map(|argument| argument.trim().to_owned()).collect())
+}
+
+/// The name of a program's voice.
+pub(super) fn voice(text: &str) -> Option<String> {
+    is_voice(text).then(|| text.to_owned())
 }
 
 /// The address of a PostgreSQL database; the empty text stands for none.

@@ -37,7 +37,6 @@ pub(super) fn read(reader: &mut Reader) -> Option<Settings> {
     let models = reader.read(&table::RIVA_MODELS);
     let custom = reader.read(&table::RIVA_CUSTOM);
     let ulaw = reader.read(&table::RIVA_ULAW);
-    let audio_bytes_max = reader.read(&table::TRANSCRIPTION_MAX_AUDIO_SIZE);
     Some(Settings {
         tts,
         tls,
@@ -57,7 +56,6 @@ pub(super) fn read(reader: &mut Reader) -> Option<Settings> {
         request_timeout,
         chunk_samples,
         requests_max,
-        audio_bytes_max,
         models,
         custom,
         ulaw,

@@ -10,6 +10,7 @@ use aimg_outbound::Network;
 use aimg_speech::riva::{Address, Pairs};
 use aimg_store::PostgresPlace;
 use secrecy::SecretString;
+use url::Url;
 
 use super::LogFormat;
 use super::format;
@@ -302,8 +303,74 @@ settings! {
     RIVA_ULAW: bool = "riva.ulaw", "AIMG_RIVA_ULAW", Text("false"), format::flag,
         "true or false",
         "Whether audio of 8 kHz is sent as µ-law: half the bytes, and nothing lost where the phone sent µ-law.";
+    HTTP_SPEECH_URL: Option<Url> = "speech.http.url", "AIMG_SPEECH_HTTP_URL", Unset, format::web_address,
+        "an address up to and with the version, such as https://api.openai.com/v1",
+        "A service with OpenAI's way of recognising and speaking. Without it, none is used (`docs/speech.md`).";
+    HTTP_SPEECH_KEY: Option<SecretString> = "speech.http.key", "AIMG_SPEECH_HTTP_KEY", Unset, format::secret,
+        "any text",
+        "What is shown to it as a bearer token.", secret;
+    HTTP_SPEECH_MODEL: Option<String> = "speech.http.model", "AIMG_SPEECH_HTTP_MODEL", Text("whisper-1"),
+        format::text_or_none,
+        "a model by the service's name, or `none`",
+        "The model that recognises; with `none` the service is not asked to.";
+    HTTP_SPEECH_LANGUAGE: Option<String> = "speech.http.language", "AIMG_SPEECH_HTTP_LANGUAGE",
+        Derived("the service finds out"), format::optional,
+        "a language such as en-US",
+        "The language of whoever names none.";
+    HTTP_SPEECH_WORD_TIMES: bool = "speech.http.word_times", "AIMG_SPEECH_HTTP_WORD_TIMES", Text("true"), format::flag,
+        "true or false",
+        "Whether the times of words are asked for (`verbose_json`): not all models have them.";
+    HTTP_SPEECH_VOICE_MODEL: Option<String> = "speech.http.voice_model", "AIMG_SPEECH_HTTP_VOICE_MODEL", Text("tts-1"),
+        format::text_or_none,
+        "a model by the service's name, or `none`",
+        "The model that speaks; with `none` the service is not asked to.";
+    HTTP_SPEECH_VOICE: String = "speech.http.voice", "AIMG_SPEECH_HTTP_VOICE", Text("alloy"), format::named,
+        "a voice by the service's name",
+        "The voice of texts for which none is named.";
+    HTTP_SPEECH_RATE: u32 = "speech.http.rate_hz", "AIMG_SPEECH_HTTP_RATE_HZ", Text("24000"),
+        |s| format::count(s, 8_000..=48_000),
+        "8000 to 48000",
+        "The sample rate of what it speaks, in Hz: it does not say.";
+    HTTP_SPEECH_TIMEOUT: Duration = "speech.http.timeout", "AIMG_SPEECH_HTTP_TIMEOUT", Text("60"), format::seconds,
+        "0.1 to 3600",
+        "How long an answer of it may take, in seconds; of speech, each piece.";
+    HTTP_SPEECH_REQUESTS: usize = "speech.http.requests_max", "AIMG_SPEECH_HTTP_REQUESTS_MAX", Text("10"),
+        |s| format::count(s, 1..=100_000),
+        "1 to 100000",
+        "Requests that it gets at once, to recognise and to speak each; others wait, no tenant longer for another's many calls.";
+    LOCAL_MODELS_DIR: PathBuf = "speech.local.models_dir", "AIMG_SPEECH_LOCAL_MODELS_DIR",
+        Derived("`models` in the data directory"), format::path,
+        "a path",
+        "Where the models of the local recogniser are.";
+    LOCAL_MODEL: String = "speech.local.model", "AIMG_SPEECH_LOCAL_MODEL", Text("whisper-tiny.en"), format::named,
+        "a model as `aimg models list` names it",
+        "The model of the local recogniser, which is used where it is there: `aimg models pull` brings it.";
+    LOCAL_WORKERS: Option<usize> = "speech.local.workers", "AIMG_SPEECH_LOCAL_WORKERS", Derived("one a core"),
+        |s| if s.is_empty() { Some(None) } else { format::count(s, 1..=256).map(Some) },
+        "1 to 256",
+        "Threads that recognise, from the first stream on. Each takes about 100 MB; they give way to captures.";
+    LOCAL_STREAMS_MAX: usize = "speech.local.streams_max", "AIMG_SPEECH_LOCAL_STREAMS_MAX", Text("64"),
+        |s| format::count(s, 1..=10_000),
+        "1 to 10000",
+        "Streams that the local recogniser has at once; others wait. Each takes up to 3 MB.";
+    VOICE_PROGRAM: Option<String> = "speech.voice.program", "AIMG_SPEECH_VOICE_PROGRAM", Text("flite"),
+        format::text_or_none,
+        "a program by its path or name, or `none`",
+        "A program that speaks: it reads a text on its standard input and writes a WAV file. Its name is the voice's as a \
+         provider.";
+    VOICE_ARGUMENTS: Vec<String> = "speech.voice.arguments", "AIMG_SPEECH_VOICE_ARGUMENTS",
+        Text("-voice,{voice},-f,/dev/stdin,-o,{output}"), format::arguments,
+        "arguments separated by commas, with `{output}` among them",
+        "The program's arguments, as they are: no shell has a hand in it. `{output}` stands for the file that it is to write, \
+         `{voice}` for the voice.";
+    VOICE_NAME: String = "speech.voice.name", "AIMG_SPEECH_VOICE_NAME", Text("rms"), format::voice,
+        "letters, digits, `-`, `_` and `.`, the first neither `-` nor `.`",
+        "The voice of texts for which none is named.";
+    VOICE_TIMEOUT: Duration = "speech.voice.timeout", "AIMG_SPEECH_VOICE_TIMEOUT", Text("20"), format::seconds,
+        "0.1 to 3600",
+        "How long the program may take for a text, in seconds.";
     TRANSCRIPTION_MAX_AUDIO_SIZE: usize = "transcription.max_audio_size", "TRANSCRIPTION_MAX_AUDIO_SIZE",
         Text("52428800"), |s| format::count(s, 1..=1 << 30),
         "1 to 1073741824",
-        "The most audio that is recognised in one request, in bytes.";
+        "The most audio that is recognised at once, in bytes: of a file (`aimg transcribe`), and in one request to Riva.";
 }

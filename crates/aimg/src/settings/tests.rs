@@ -166,6 +166,24 @@ fn every_setting_can_be_set_in_every_place() {
         ("riva.models", "de-DE=conformer"),
         ("riva.custom", "stop_history=500"),
         ("riva.ulaw", "true"),
+        ("speech.http.url", "http://127.0.0.1:9000/v1"),
+        ("speech.http.key", "hush"),
+        ("speech.http.model", "whisper-large"),
+        ("speech.http.language", "de"),
+        ("speech.http.word_times", "false"),
+        ("speech.http.voice_model", "none"),
+        ("speech.http.voice", "nova"),
+        ("speech.http.rate_hz", "16000"),
+        ("speech.http.timeout", "5"),
+        ("speech.http.requests_max", "2"),
+        ("speech.local.models_dir", "/models"),
+        ("speech.local.model", "mine"),
+        ("speech.local.workers", "3"),
+        ("speech.local.streams_max", "5"),
+        ("speech.voice.program", "/opt/piper/piper"),
+        ("speech.voice.arguments", "--model,{voice},--output_file,{output}"),
+        ("speech.voice.name", "joe.onnx"),
+        ("speech.voice.timeout", "7.5"),
         ("transcription.max_audio_size", "1000000"),
     ]);
     let set: Vec<_> = ALL.iter().filter_map(|about| Some((about, *samples.get(about.key)?))).collect();
@@ -213,6 +231,38 @@ fn riva_is_set_up_by_the_names_of_the_original() {
         ("AIMG_RIVA_MODELS", "parakeet", &["riva.models", "language=model"]),
     ] {
         Case::new().env(name, value).assert_refused(words);
+    }
+}
+
+#[test]
+fn speech_needs_nothing_set_and_takes_what_is() {
+    let plain = Case::new().load().unwrap().speech;
+    assert!(plain.http.is_none());
+    assert_eq!(plain.models_dir, Path::new("./aimg-data/models"));
+    assert_eq!((plain.model.as_str(), plain.workers, plain.streams_max), ("whisper-tiny.en", None, 64));
+    assert_eq!(plain.voice, Some(aimg_speech::voice::Config::flite("flite")));
+    assert_eq!(plain.audio_bytes_max, 50 << 20);
+
+    let set = Case::new()
+        .env("AIMG_SPEECH_HTTP_URL", "http://127.0.0.1:9000/v1")
+        .env("AIMG_SPEECH_HTTP_VOICE_MODEL", "none")
+        .env("AIMG_SPEECH_VOICE_PROGRAM", "/opt/piper/piper")
+        .env("AIMG_SPEECH_VOICE_ARGUMENTS", "--model, {voice}, --output_file, {output}")
+        .load()
+        .unwrap()
+        .speech;
+    let http = set.http.unwrap();
+    assert_eq!((http.settings.model.as_str(), http.recognises, http.speaks), ("whisper-1", true, false));
+    let voice = set.voice.unwrap();
+    assert_eq!((voice.name.as_str(), voice.arguments.len()), ("piper", 4));
+    assert!(Case::new().env("AIMG_SPEECH_VOICE_PROGRAM", "none").load().unwrap().speech.voice.is_none());
+    for (name, value, words) in [
+        ("AIMG_SPEECH_HTTP_URL", "localhost:9000", ["speech.http.url", "https://api.openai.com/v1"]),
+        ("AIMG_SPEECH_VOICE_ARGUMENTS", "--quiet", ["speech.voice.arguments", "`{output}` among them"]),
+        ("AIMG_SPEECH_VOICE_NAME", "-x", ["speech.voice.name", "the first neither `-` nor `.`"]),
+        ("AIMG_SPEECH_LOCAL_WORKERS", "0", ["speech.local.workers", "1 to 256"]),
+    ] {
+        Case::new().env(name, value).assert_refused(&words);
     }
 }
 

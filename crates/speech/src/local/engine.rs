@@ -37,7 +37,6 @@ pub(super) enum Context {
 #[derive(Debug)]
 pub(super) struct Engine {
     context: WhisperContext,
-    multilingual: bool,
 }
 
 /// What Whisper heard in an utterance.
@@ -65,19 +64,13 @@ impl Engine {
         let context = WhisperContext::new_with_params(path, parameters).map_err(|error| {
             format!("{} cannot be loaded ({error}): verify it with `aimg models verify`", path.display())
         })?;
-        let multilingual = context.is_multilingual();
-        Ok(Self { context, multilingual })
-    }
-
-    /// Whether it knows other languages than English.
-    pub(super) fn is_multilingual(&self) -> bool {
-        self.multilingual
+        Ok(Self { context })
     }
 
     /// What one worker computes with: about 100 MB.
     pub(super) fn worker(&self) -> Result<Worker, String> {
         let state = self.context.create_state().map_err(|error| format!("no memory for a worker: {error}"))?;
-        Ok(Worker { state, end_of_text: self.context.token_eot(), multilingual: self.multilingual })
+        Ok(Worker { state, end_of_text: self.context.token_eot(), multilingual: self.context.is_multilingual() })
     }
 }
 
