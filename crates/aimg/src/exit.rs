@@ -96,6 +96,9 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             _ => UNAVAILABLE,
         });
     }
+    if cause.is::<Interrupted>() {
+        return Some(TRY_AGAIN);
+    }
     if let Some(e) = cause.downcast_ref::<ModelError>() {
         return Some(of_model(e));
     }
@@ -165,6 +168,11 @@ fn of_model(error: &ModelError) -> u8 {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
+
+/// Ctrl-C, before there was a result.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted: nothing was changed")]
+pub(crate) struct Interrupted;
 
 /// What `aimg doctor` found.
 #[derive(Debug, thiserror::Error)]

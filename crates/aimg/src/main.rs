@@ -5,6 +5,7 @@ mod commands;
 mod exit;
 mod node;
 mod output;
+mod progress;
 mod providers;
 mod settings;
 

@@ -279,7 +279,7 @@ impl Models {
             .prefix(".pull-")
             .tempdir_in(&self.directory)
             .map_err(io_error(format!("make a directory in {}", self.directory.display())))?;
-        let fetched = fetch::fetch(source, model, work.path(), progress).await?;
+        let fetched = fetch::fetch(source, name, work.path(), progress).await?;
         let made = work.path().join("model");
         // Hashing and converting take a second, in which nothing else of this program waits for us.
         let sum = tokio::task::block_in_place(|| prepare(&fetched, model, expected, &made, progress))?;

