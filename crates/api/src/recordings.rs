@@ -3,8 +3,8 @@
 mod audio;
 mod ranges;
 
-use aimg_core::{NodeId, PbxId, Permission, SessionId, TenantId};
-use aimg_store::{RecordingFilter, RecordingPlace, RecordingRow};
+use aimg_core::{NodeId, PbxId, Permission, SessionId, TenantId, TranscriptId};
+use aimg_store::{Change, RecordingFilter, RecordingPlace, RecordingRow, TranscriptRow, TranscriptState};
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -204,21 +204,79 @@ async fn certificate(
     Ok(Json(with_times_shown(row(&desk, &caller, id).await?.certificate)))
 }
 
+/// How a recording is to be transcribed.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Transcribe {
+    /// By whom: `riva`, `http`, `websocket` or `local`. Absent: by the first one that is set up.
+    #[schema(max_length = 32, example = "local")]
+    recogniser: Option<String>,
+    /// The language that is spoken, as BCP 47. Absent: what the recogniser is set up for.
+    #[schema(max_length = 35, example = "en-US")]
+    language: Option<String>,
+    /// The recogniser's model, by its own name for it. Absent: its default for the language.
+    #[schema(max_length = 128)]
+    model: Option<String>,
+}
+
+/// What was begun.
+#[derive(Debug, Serialize, ToSchema)]
+struct Transcribing {
+    /// The transcript: its `state` says when it is done. The session's text is that of its newest transcript.
+    transcript: Uuid,
+}
+
 /// Transcribe a recording again
 ///
-/// Not possible as long as no speech provider is set up.
+/// The text is made in the background, of the recording as it is on the disk. Earlier transcripts stay.
 #[utoipa::path(post, path = "/recordings/{id}/re-transcribe", tag = TAG, operation_id = "transcribe_recording_again",
-    params(("id" = String, Path, description = "The recording")), responses(
+    params(("id" = String, Path, description = "The recording")), request_body = Transcribe, responses(
+    (status = 202, description = "It is being transcribed", body = Transcribing),
     (status = 404, description = "There is no such recording for this account", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "No speech provider is set up", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "A field is not allowed; `field` names it", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "No recogniser is set up", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn transcribe_again(
     State(desk): State<Desk>,
     caller: Caller,
     Path(id): Path<RecordingId>,
-) -> Result<StatusCode, Problem> {
-    row(&desk, &caller, id).await?;
-    Err(Problem::new(Code::NotAvailable, "no speech provider is set up"))
+    Json(wanted): Json<Transcribe>,
+) -> Result<(StatusCode, Json<Transcribing>), Problem> {
+    let recording = row(&desk, &caller, id).await?;
+    let text = |field: &'static str, text: Option<String>, bytes_max: usize| match text {
+        Some(text) if text.is_empty() || text.len() > bytes_max => {
+            Err(Problem::invalid(field, format!("1 to {bytes_max} bytes")))
+        }
+        text => Ok(text),
+    };
+    let (language, model) = (text("language", wanted.language, 35)?, text("model", wanted.model, 128)?);
+    let recogniser = match &wanted.recogniser {
+        None => desk.speech.recognisers().first(),
+        Some(name) => Some(desk.speech.recogniser(name).ok_or_else(|| {
+            let known: Vec<_> = desk.speech.recognisers().iter().map(|known| known.name()).collect();
+            let why = format!("this recogniser is not set up here; there are: {}", known.join(", "));
+            Problem::invalid("recogniser", why)
+        })?),
+    };
+    let none = "no recogniser is set up: `aimg models pull` brings a local one, RIVA_ASR_URI names NVIDIA Riva";
+    let provider = recogniser.ok_or_else(|| Problem::new(Code::NotAvailable, none))?.name().to_owned();
+    let transcript = TranscriptRow {
+        id: TranscriptId::from_uuid(Uuid::now_v7()),
+        tenant: recording.tenant,
+        session: id.session,
+        part: id.part,
+        provider,
+        model,
+        language,
+        state: TranscriptState::Running,
+        failure: None,
+        created_at: crate::clock::now(),
+        finished_at: None,
+    };
+    let begun = transcript.id;
+    desk.store.apply(caller.scope(), &[Change::Transcript(Box::new(transcript))]).await?;
+    desk.store.audit(caller.did("recording.transcribe", id)).await?;
+    Ok((StatusCode::ACCEPTED, Json(Transcribing { transcript: begun.as_uuid() })))
 }
 
 /// Delete a recording

@@ -8,6 +8,7 @@ use aimg_accounts::Accounts;
 use aimg_cluster::Bus;
 use aimg_gateway::{Control, Ears, Monitor, doctor};
 use aimg_recording::Archive;
+use aimg_speech::Providers;
 use aimg_store::Store;
 use aimg_webhooks::Courier;
 use axum::Router;
@@ -51,6 +52,8 @@ pub struct Backend {
     pub deliveries: aimg_webhooks::Watch,
     /// What the doctor looks with.
     pub doctor: doctor::Config,
+    /// Who recognises speech and who speaks.
+    pub speech: Providers,
 }
 
 /// What requests are answered from.
@@ -67,6 +70,7 @@ pub(crate) struct Desk {
     pub(crate) courier: Courier,
     pub(crate) deliveries: aimg_webhooks::Watch,
     pub(crate) doctor: Arc<doctor::Config>,
+    pub(crate) speech: Providers,
     pub(crate) examinations: Examinations,
     pub(crate) counters: Arc<Counters>,
     pub(crate) limits: Arc<Limits>,
@@ -99,7 +103,8 @@ impl Server {
         let listener = TcpListener::from_std(listener)?;
         let (stop, stopped) = watch::channel(false);
         let counters = Arc::<Counters>::default();
-        let Backend { monitor, ears, control, bus, store, accounts, archive, courier, deliveries, doctor } = backend;
+        let Backend { monitor, ears, control, bus, store, accounts, archive, courier, deliveries, doctor, speech } =
+            backend;
         let limits = Arc::new(Limits::new(&config));
         let counters_shown = Arc::clone(&counters);
         let desk = Desk {
@@ -114,6 +119,7 @@ impl Server {
             courier,
             deliveries,
             doctor: Arc::new(doctor),
+            speech,
             examinations: Examinations::default(),
             counters: counters_shown,
             limits,

@@ -146,6 +146,10 @@ alarms! {
     /// A tenant's recordings take nearly as much as they may.
     QuotaStorageNear = "quota_storage_near", Warning, "a tenant has used 90 % of its storage",
         "As for `quota_storage`, before it comes to that.";
+    /// A recogniser does not keep up with calls, or does not answer.
+    SpeechBehind = "speech_behind", Warning, "the text of calls is far behind what is said",
+        "No audio is lost, the text comes later. Look at `aimg speech`; give the recogniser more room, or tenants a second one \
+         (`speech.recogniser_second`).";
     /// The process that did the work died, and another one took over.
     WorkerRestarted = "worker_restarted", Critical, "the worker died; another one took over",
         "Audio was not lost, but a worker should not die: report it with the log.";

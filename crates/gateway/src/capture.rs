@@ -25,6 +25,7 @@ use crate::inbox::{Inbox, Routes, SessionClass};
 use crate::journal::Journal;
 use crate::monitor::Instruments;
 use crate::quota::{QuotaKeeper, Slot};
+use crate::scribe::Scribe;
 
 /// How often the ledgers of a running capture are written down for those who watch.
 const LIVE_EVERY: Duration = Duration::from_secs(1);
@@ -59,6 +60,8 @@ pub(crate) struct Studio {
     pub(crate) quotas: QuotaKeeper,
     /// Recordings that the disk did not take.
     pub(crate) backlog: Backlog,
+    /// Who makes text of it.
+    pub(crate) scribe: Scribe,
 }
 
 /// What a capture is told while it runs.
@@ -124,7 +127,7 @@ impl Captures {
             pbx: session.pbx,
             session: session.id,
             part,
-            node: session.node,
+            node: session.node.clone(),
             channel: Some(channel),
             codec: self.codec,
             opened_at: self.studio.clock.now(),
@@ -135,7 +138,7 @@ impl Captures {
             begun_by: by,
             ended_by: None,
         };
-        tokio::spawn(run(self.studio.clone(), manifest, self.inbox.clone(), orders));
+        tokio::spawn(run(self.studio.clone(), session, manifest, self.inbox.clone(), orders));
     }
 
     /// Goes on with a capture whose flows were taken over from an earlier process.
@@ -176,13 +179,14 @@ impl Captures {
     }
 }
 
-async fn run(studio: Studio, manifest: Manifest, inbox: Inbox, orders: mpsc::Receiver<Order>) {
+async fn run(studio: Studio, row: SessionRow, manifest: Manifest, inbox: Inbox, orders: mpsc::Receiver<Order>) {
     let (session, part) = (manifest.session, manifest.part);
     let dir = manifest.part_dir(&studio.spool_dir);
     studio.routes.insert(session, inbox.clone(), class_of(&manifest));
     match open(&studio, &manifest, &dir).await {
         Ok(addresses) => {
             studio.ears.opened(manifest.tenant, session, part, manifest.codec);
+            studio.scribe.follow(row, part, manifest.codec);
             inbox.tell(Input::CaptureOpened { session, part, result: Ok(addresses) }).await;
         }
         Err(why) => {

@@ -7,6 +7,7 @@
 //! Nothing here touches the capture itself: the media plane writes what is heard for all listeners once, and waits for none.
 
 mod hearing;
+mod part;
 mod playing;
 mod track;
 
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 
 use crate::ListenError;
 pub use hearing::Hearing;
+pub(crate) use part::PartEar;
 
 /// Listeners of one session at most.
 pub const SESSION_LISTENERS_MAX: usize = 32;
@@ -33,8 +35,8 @@ pub const NODE_LISTENERS_MAX: usize = 512;
 /// How long a call may go on between two parts of its capture: who listens waits for the next one.
 const NEXT_PART_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Every listener may hear both flows.
-const _: () = assert!(SESSION_LISTENERS_MAX <= LISTENERS_MAX);
+/// Every listener may hear both flows, and so may the gateway itself.
+const _: () = assert!(SESSION_LISTENERS_MAX < LISTENERS_MAX);
 
 /// Which side of a call is heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,6 +231,11 @@ impl Ears {
             }
         })?;
         Hearing::begin(place, codec, stage, spec).await
+    }
+
+    /// Hears a part whose flows are open, for the gateway itself.
+    pub(crate) async fn part(&self, session: SessionId, part: u16, codec: Codec) -> Result<PartEar, aimg_media::Error> {
+        PartEar::begin(self.0.media.clone(), session, part, codec).await
     }
 
     /// What listeners came to.

@@ -29,6 +29,7 @@ use crate::outage::{DOWN_AFTER, Outages};
 use crate::purge::Purge;
 use crate::quota::QuotaKeeper;
 use crate::recovery::Left;
+use crate::scribe::{self, Scribe};
 use crate::{AriListen, Config, Error, Parts, ami_config, ari_config, ari_entrance};
 
 /// Recordings that are finished at once.
@@ -101,9 +102,20 @@ impl Gateway {
         tokio::spawn(routes.clone().carry(events, instruments.clone()));
         let quotas = QuotaKeeper::new(&instruments, journal.clone(), media.clock());
         quotas.read(&store).await;
+        let ears = Ears::new(media.clone());
+        let scribe = Scribe::new(scribe::Parts {
+            providers: config.speech.clone(),
+            store: store.clone(),
+            journal: journal.clone(),
+            herald: instruments.herald.clone(),
+            ears: ears.clone(),
+            clock: media.clock(),
+            node: config.node.clone(),
+            recordings_dir: config.recordings_dir.clone(),
+        });
         let studio = Studio {
             clock: media.clock(),
-            ears: Ears::new(media.clone()),
+            ears,
             media,
             journal,
             instruments,
@@ -115,6 +127,7 @@ impl Gateway {
             disks: Disks::watch(&config.spool_dir, &config.recordings_dir, config.disk_reserve_bytes).await,
             quotas,
             backlog: Backlog::default(),
+            scribe,
         };
         left.resume(&studio, &resumed).await;
         let ari_listener = match &config.ari_listen {
@@ -170,6 +183,7 @@ impl Gateway {
             clock: self.studio.clock,
         };
         let purge = tokio::spawn(purge.work());
+        self.studio.scribe.start();
         let end = loop {
             tokio::select! {
                 stop = &mut stop => break Ok(stop),
@@ -205,6 +219,7 @@ impl Gateway {
         if let Some(recovering) = recovering {
             let _ = recovering.await;
         }
+        self.studio.scribe.stop().await;
         let Self { studio, writer, .. } = self;
         let live_dir = studio.live_dir.clone();
         let counts = studio.journal.counts();

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use aimg_cluster::{AlarmNews, Bus, Limits, LinkNews, LinkSide, News, Notice, QuotaNews};
-use aimg_core::{CallEvent, PbxId, SessionRow, TenantId};
+use aimg_cluster::{AlarmNews, Bus, Limits, LinkNews, LinkSide, News, Notice, QuotaNews, Segment};
+use aimg_core::{CallEvent, PbxId, SessionId, SessionRow, TenantId};
 use aimg_media::Clock;
 use tokio::sync::watch;
 
@@ -52,6 +52,18 @@ impl Herald {
             reason: reason.map(str::to_owned),
         });
         self.tell(subject.tenant, subject.pbx, news);
+    }
+
+    /// Somebody said something in a call.
+    pub(crate) fn segment(&self, tenant: TenantId, pbx: PbxId, session: SessionId, said: Segment) {
+        let news = News::Segment(said);
+        self.bus.publish(Notice {
+            tenant: Some(tenant),
+            pbx: Some(pbx),
+            session: Some(session),
+            at: self.clock.now(),
+            news,
+        });
     }
 
     /// A tenant has reached a bound.

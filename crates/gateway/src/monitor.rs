@@ -25,6 +25,7 @@ use crate::inbox::Routes;
 use crate::journal::{JournalCounts, JournalWatch};
 use crate::link::{LinkReport, LinkState};
 use crate::quota::Quotas;
+use crate::scribe::{Board, SpeechCounts};
 use crate::tally::{CallTally, Tallies, sum};
 use crate::unclaimed::{UnclaimedBook, UnclaimedChannels};
 
@@ -70,6 +71,7 @@ struct Sources {
     quotas: Quotas,
     backlog: Backlog,
     ears: Ears,
+    speech: Board,
     worker_deaths: u32,
     looked: Mutex<Vec<LookedShard>>,
 }
@@ -98,6 +100,9 @@ struct LookedShard {
     /// When the packets of strangers were counted, a second ago at least.
     foreign_at: Option<Instant>,
 }
+
+/// Audio that may wait for a recogniser before somebody is told, in seconds.
+const SPEECH_BEHIND_S_MAX: u64 = 30;
 
 /// Everything at one moment.
 #[derive(Clone, Debug)]
@@ -134,6 +139,8 @@ pub struct Observation {
     pub backlog: BacklogCounts,
     /// Those who listen to calls.
     pub ears: EarsCounts,
+    /// How text is made of calls.
+    pub speech: SpeechCounts,
     /// The disks that the gateway writes to.
     pub disks: DiskReport,
     /// What happened where PBXs arrive that open ARI's event stream to us, if they may.
@@ -243,6 +250,7 @@ impl Monitor {
             quotas: studio.quotas.quotas.clone(),
             backlog: studio.backlog.clone(),
             ears: studio.ears.clone(),
+            speech: studio.scribe.board(),
             worker_deaths,
             looked: Mutex::new(vec![LookedShard::default(); studio.media.stats().shards.len()]),
             media: studio.media.clone(),
@@ -270,6 +278,7 @@ impl Monitor {
             flows_left_behind: sources.instruments.tallies.flows_left_behind(),
             backlog: sources.backlog.counts(),
             ears: sources.ears.counts(),
+            speech: sources.speech.counts(),
             disks: sources.disks.report(),
             ari_listener: sources.ari_listener.as_ref().map(|listener| listener.counts()),
             alarms: self.alarms(),
@@ -361,6 +370,15 @@ impl Monitor {
             let why = (!is_closed).then(|| "requests are held back until one is answered".to_owned());
             alarms.set(Alarm::BreakerOpen, Subject::pbx(link.tenant, *pbx), why);
         }
+        let behind_s = sources.speech.counts().behind_ms_max / 1_000;
+        let why = (behind_s > SPEECH_BEHIND_S_MAX).then(|| {
+            // In steps, so that it is not told every second.
+            format!(
+                "more than {} s of a call's audio wait for a recogniser",
+                behind_s / SPEECH_BEHIND_S_MAX * SPEECH_BEHIND_S_MAX
+            )
+        });
+        alarms.set(Alarm::SpeechBehind, Subject::GATEWAY, why);
         alarms.tick(now);
     }
 }

@@ -203,6 +203,7 @@ mod tests {
     use crate::journal::Journal;
     use crate::monitor::Instruments;
     use crate::quota::QuotaKeeper;
+    use crate::scribe::{self, Scribe};
     use crate::{Config, Gateway, Parts, Sockets};
 
     const CHUNK_BYTES: u32 = 8_192;
@@ -258,10 +259,22 @@ mod tests {
     async fn studio(dir: &Path, store: &Store) -> Studio {
         let (media, _) = Media::start(aimg_media::Config { port: 0, ..aimg_media::Config::default() }).unwrap();
         let (instruments, journal) = (Instruments::default(), Journal::start(store.clone(), Alarms::default()).0);
+        let ears = crate::ears::Ears::new(media.clone());
+        let scribe = Scribe::new(scribe::Parts {
+            providers: aimg_speech::Providers::default(),
+            store: store.clone(),
+            journal: journal.clone(),
+            herald: instruments.herald.clone(),
+            ears: ears.clone(),
+            clock: media.clock(),
+            node: "n1".parse().unwrap(),
+            recordings_dir: dir.join("recordings"),
+        });
         Studio {
+            scribe,
             quotas: QuotaKeeper::new(&instruments, journal.clone(), media.clock()),
             clock: media.clock(),
-            ears: crate::ears::Ears::new(media.clone()),
+            ears,
             media,
             journal,
             instruments,

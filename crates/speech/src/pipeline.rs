@@ -12,6 +12,7 @@ mod conversation;
 mod feed;
 mod figures;
 mod pauses;
+mod recorded;
 #[cfg(test)]
 mod scripted;
 mod segment;
@@ -25,9 +26,10 @@ use std::time::Duration;
 use aimg_core::Backoff;
 
 pub use figures::{Figures, Standing};
+pub use recorded::Recorded;
 pub use segment::Segment;
 pub use tape::{Length, Tape};
-pub use transcriber::{Ending, Transcriber};
+pub use transcriber::{Ending, Reached, Transcriber};
 
 /// How patient a [`Transcriber`] is.
 #[derive(Clone, Debug)]

@@ -11,6 +11,7 @@ mod m0008_tenant_rows;
 mod m0009_rest;
 mod m0010_calls;
 mod m0011_search;
+mod m0012_transcripts;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, EntityTrait, IntoDatabaseExecutor, Statement};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, seaql_migrations};
@@ -48,6 +49,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0009_rest::Migration),
             Box::new(m0010_calls::Migration),
             Box::new(m0011_search::Migration),
+            Box::new(m0012_transcripts::Migration),
         ]
     }
 }

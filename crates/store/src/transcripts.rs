@@ -1,7 +1,7 @@
 //! Transcripts of recordings and of running calls, and their segments, as they are read. They are written as
 //! [`Change`](crate::Change)s, also while the call goes on.
 
-use aimg_core::{CallDirection, Direction, SessionId, TenantId, TenantScope, Timestamp, TranscriptId};
+use aimg_core::{CallDirection, Direction, NodeId, SessionId, TenantId, TenantScope, Timestamp, TranscriptId};
 use sea_orm::sea_query::{Expr, ExprTrait, SelectStatement};
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
 use serde::Serialize;
@@ -193,6 +193,25 @@ impl Store {
             details.push(detail(&rows, transcript).await?);
         }
         Ok(details)
+    }
+
+    /// Transcripts of this node's sessions that are not done, oldest first, at most so many.
+    pub async fn unfinished_transcripts(
+        &self,
+        scope: TenantScope,
+        node: &NodeId,
+        rows_max: u64,
+    ) -> Result<Vec<TranscriptRow>> {
+        let rows = self.read(scope).await?;
+        let sessions = rows.select::<call_session::Entity>().filter(call_session::Column::Node.eq(node.as_str()));
+        let sessions = sessions.select_only().column(call_session::Column::Id).into_query();
+        let query = rows
+            .select::<transcript::Entity>()
+            .filter(Expr::col(transcript::Column::State).eq(Expr::cust("'running'")))
+            .filter(transcript::Column::SessionId.in_subquery(sessions))
+            .order_by_asc(transcript::Column::CreatedAt)
+            .limit(rows_max);
+        query.all(rows.db()).await?.into_iter().map(TranscriptRow::try_from).collect()
     }
 
     /// Removes at most `rows_max` transcripts of a tenant that were begun before `before`, with their segments; gives how

@@ -53,6 +53,7 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
         tracing::warn!("{weakness}");
     }
     let node = settings.node.clone().map_or_else(|| crate::node::name(&settings.data_dir), Ok)?;
+    let speech = providers::build(&settings).logged();
     let config = Config {
         node: node.clone(),
         parts,
@@ -65,7 +66,7 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
         ari_listen: settings.ari_listen.clone(),
         hook_timeout: settings.hook_timeout,
         media_hosts: settings.media_hosts.clone(),
-        speech: providers::build(&settings).logged(),
+        speech: speech.clone(),
         taps_max: settings.taps_max,
         pbxs_every: PBXS_EVERY,
         worker_deaths: deaths,
@@ -88,6 +89,7 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
         courier,
         deliveries: dispatcher.watch(),
         doctor,
+        speech,
     };
     let start_http = |listener| aimg_api::Server::start(http_config(&settings), listener, backend);
     let http = listener.map(start_http).transpose()?;

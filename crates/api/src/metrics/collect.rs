@@ -10,8 +10,8 @@ use aimg_cluster::BusCounts;
 use aimg_core::{PbxId, TenantId};
 use aimg_gateway::{
     Alarm, AlarmState, BacklogCounts, CallTally, DiskReport, DiskRoom, EarsCounts, FlowClass, FlowTally, JournalCounts,
-    JournalObservation, LinkObservation, LinkState, Missing, NODE_LISTENERS_MAX, Observation, OpenFlows, Subject,
-    UnclaimedChannels,
+    JournalObservation, LinkObservation, LinkState, Missing, NODE_LISTENERS_MAX, Observation, OpenFlows, SpeechCounts,
+    Subject, UnclaimedChannels,
 };
 use aimg_media::{EVENTS, KEEPER_REQUESTS, MAILBOX_MESSAGES, MediaStats, ShardStats};
 use aimg_rtp::{Ledger, PacketError};
@@ -49,6 +49,7 @@ pub(crate) fn collect(
         flows_left_behind,
         backlog,
         ears,
+        speech,
         disks,
         ari_listener,
         alarms,
@@ -80,6 +81,7 @@ pub(crate) fn collect(
     s.gauge(&f::RECORDING_BACKLOG_MAX, vec![], waiting_max as f64);
     s.count(&f::RECORDING_BACKLOG_OVERFLOWED, vec![], overflowed);
     listeners(s, ears);
+    speech_counts(s, speech);
     disk_report(s, disks);
     if let Some(ListenerCounts { accepted, refused, crowded_out, failed }) = *ari_listener {
         let counts = [("accepted", accepted), ("refused", refused), ("crowded_out", crowded_out), ("failed", failed)];
@@ -103,6 +105,22 @@ fn listeners(s: &mut Scrape, ears: &EarsCounts) {
     s.count(&f::LISTENER_FRAMES, vec![], frames);
     s.count(&f::LISTENER_SKIPPED, vec![], skipped);
     s.count(&f::LISTENER_LATE, vec![], late);
+}
+
+fn speech_counts(s: &mut Scrape, speech: &SpeechCounts) {
+    let SpeechCounts { live, owed, waiting_bytes, behind_ms_max, streams, retries, changes, .. } = *speech;
+    let SpeechCounts { finals, live_finals, final_delay_ms_sum, final_delay_ms_max, .. } = *speech;
+    s.gauge(&f::TRANSCRIPT_LIVE, vec![], live as f64);
+    s.gauge(&f::TRANSCRIPT_OWED, vec![], owed as f64);
+    s.gauge(&f::SPEECH_WAITING, vec![], waiting_bytes as f64);
+    s.gauge(&f::SPEECH_BEHIND, vec![], behind_ms_max as f64 / 1_000.0);
+    s.count(&f::SPEECH_STREAMS, vec![], streams);
+    s.count(&f::SPEECH_RETRIES, vec![], retries);
+    s.count(&f::SPEECH_CHANGES, vec![], changes);
+    s.count(&f::SEGMENTS, vec![], finals);
+    s.count(&f::SEGMENTS_LIVE, vec![], live_finals);
+    s.count(&f::SEGMENT_DELAY, vec![], final_delay_ms_sum / 1_000);
+    s.gauge(&f::SEGMENT_DELAY_MAX, vec![], final_delay_ms_max as f64 / 1_000.0);
 }
 
 /// The names of PBXs that are followed.

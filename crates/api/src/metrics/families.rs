@@ -126,6 +126,25 @@ families! {
     LISTENER_LATE: Counter "aimg_listener_late_packets_total" []
         "Packets that came too late to be heard live. Recordings have them.",
         "Growing: Asterisk or the network to it is overloaded.";
+    TRANSCRIPT_LIVE: Gauge "aimg_transcript_live" [] "Transcripts that are written while their calls go on.";
+    TRANSCRIPT_OWED: Gauge "aimg_transcript_owed" []
+        "Transcripts that wait to be made, or finished, from a recording.",
+        "Growing: the recogniser is away or too slow; `aimg speech` asks it.";
+    SPEECH_WAITING: Gauge "aimg_speech_waiting_bytes" [] "Audio of calls that waits in memory to be recognised.";
+    SPEECH_BEHIND: Gauge "aimg_speech_behind_seconds" []
+        "The most audio of one side of a call that no recogniser has been given yet.",
+        "Alarm `speech_behind`.";
+    SPEECH_STREAMS: Counter "aimg_speech_streams_total" [] "Streams to recognisers that were opened.";
+    SPEECH_RETRIES: Counter "aimg_speech_retries_total" []
+        "Streams that failed, or could not be opened; what was not told is recognised again.",
+        "The reasons are in the log; `aimg speech` asks the recognisers.";
+    SPEECH_CHANGES: Counter "aimg_speech_changes_total" [] "Times that the other recogniser took over.";
+    SEGMENTS: Counter "aimg_segments_total" [] "Final segments.";
+    SEGMENTS_LIVE: Counter "aimg_segments_live_total" [] "Final segments that came while their calls went on.";
+    SEGMENT_DELAY: Counter "aimg_segment_delay_seconds_total" []
+        "From the last audio of an utterance to its final text, of all live final segments together.",
+        "Divided by `aimg_segments_live_total`: how late text is.";
+    SEGMENT_DELAY_MAX: Gauge "aimg_segment_delay_max_seconds" [] "The longest of them.";
     RECORDING_FINISHED: Counter "aimg_recording_finished_total" ["tenant", "pbx", "pbx_name", "complete"]
         "Recordings finished; complete is true when nothing that Asterisk sent is missing.";
     RECORDING_INCOMPLETE: Counter "aimg_recording_incomplete_total" ["tenant", "pbx", "pbx_name", "reason"]

@@ -10,8 +10,8 @@ use aimg_cluster::BusCounts;
 use aimg_core::{Codec, Direction};
 use aimg_gateway::{
     Alarm, AlarmState, BUCKETS_MS, BacklogCounts, CallTally, DiskReport, DiskRoom, EarsCounts, FlowClass, FlowTally,
-    Histogram, JournalCounts, JournalObservation, LinkObservation, LinkState, Missing, Observation, OpenFlows, Subject,
-    UnclaimedChannels,
+    Histogram, JournalCounts, JournalObservation, LinkObservation, LinkState, Missing, Observation, OpenFlows,
+    SpeechCounts, Subject, UnclaimedChannels,
 };
 use aimg_media::{MediaStats, ShardStats};
 use aimg_rtp::{Ledger, PacketError};
@@ -174,6 +174,19 @@ impl Numbers {
                 skipped: self.next(),
                 late: self.next(),
                 refused: self.next(),
+            },
+            speech: SpeechCounts {
+                live: self.next(),
+                owed: self.next(),
+                waiting_bytes: self.next(),
+                behind_ms_max: 1_000 * self.next(),
+                streams: self.next(),
+                retries: self.next(),
+                changes: self.next(),
+                finals: self.next(),
+                live_finals: self.next(),
+                final_delay_ms_sum: 1_000 * self.next(),
+                final_delay_ms_max: 1_000 * self.next(),
             },
             backlog: BacklogCounts { waiting: self.next(), waiting_max: self.next(), overflowed: self.next() },
             disks: DiskReport {

@@ -94,6 +94,7 @@ impl Service {
             courier,
             deliveries: dispatcher.watch(),
             doctor,
+            speech: aimg_speech::Providers::default(),
         };
         let server = Server::start(change(config), listener, backend).unwrap();
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();

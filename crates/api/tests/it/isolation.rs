@@ -105,6 +105,7 @@ fn body(operation: &str, world: &World) -> Value {
         "POST /users/{id}/password" => json!({ "password": PASSWORD }),
         "POST /api-keys" => json!({ "name": "third", "role": "viewer" }),
         "POST /calls" => json!({ "pbx": world.holes["pbxs/{id}"], "from": "100", "to": "200", "context": "inside" }),
+        "POST /recordings/{id}/re-transcribe" => json!({}),
         "POST /call-sessions/{id}/hangup" | "POST /call-sessions/{id}/answer" => json!({}),
         "POST /call-sessions/{id}/play/stop" => json!({ "playback": null }),
         "POST /call-sessions/{id}/hold"

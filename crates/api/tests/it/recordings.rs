@@ -186,7 +186,7 @@ async fn recordings_are_listed_shown_and_deleted() {
     assert_eq!((&shown["complete"], &shown["certificate"]["sha256"]), (&json!(false), &json!("hash1of5")));
     let (_, certificate) = admin.get(&format!("{RECORDINGS}/{}/certificate", id(0, 1))).await;
     assert_eq!(certificate["opened_at"], "2023-11-14T22:13:20.000Z");
-    let (status, problem) = admin.post(&format!("{RECORDINGS}/{}/re-transcribe", id(0, 1)), json!(null)).await;
+    let (status, problem) = admin.post(&format!("{RECORDINGS}/{}/re-transcribe", id(0, 1)), json!({})).await;
     assert_eq!((status, &problem["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("not_available")));
 
     for (id, status) in [(id(0, 1), 204), (id(0, 1), 404), (id(2, 0), 404)] {

@@ -138,6 +138,11 @@ impl Playing {
         self.sides.iter().all(|ear| ear.has_ended && ear.ready() == 0 && (ear.waiting.is_empty() || self.at.is_none()))
     }
 
+    /// When the recording's first sample was spoken, once that is known.
+    pub(super) fn origin(&self) -> Option<Timestamp> {
+        self.origin
+    }
+
     /// Packets skipped, and packets that came too late, since this was last asked.
     pub(super) fn take_counts(&mut self) -> (u64, u64) {
         let late = self.sides.iter_mut().filter_map(|ear| ear.track.as_mut()).map(Track::take_late).sum();

@@ -166,6 +166,7 @@ impl<'a, T: Tape> Conversation<'a, T> {
             let until = self.origin + samples(Duration::from_millis(until_ms), self.rate_hz);
             // Nobody can have told what was not given.
             self.of.told = self.of.told.max(until.min(self.pauses.position()));
+            self.of.tape.forget(self.of.told);
             self.of.number += 1;
             self.of.progress_at = Instant::now();
             self.of.choice.told();

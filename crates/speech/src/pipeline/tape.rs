@@ -16,6 +16,9 @@ pub trait Tape: Send {
     /// Samples from place `from` on, at most so many; waits until there are some. None at all is the end of the tape. Losing
     /// the future does no harm.
     async fn read(&mut self, from: u64, samples_max: usize) -> io::Result<Vec<i16>>;
+
+    /// Nothing before this place will be read again.
+    fn forget(&mut self, _before: u64) {}
 }
 
 /// How much of a tape there is.

@@ -81,7 +81,7 @@ async fn run(
         }
         taken
     };
-    let (ending, segments) = within_an_hour(async { tokio::join!(transcriber.run(), taking) }).await;
+    let ((ending, _), segments) = within_an_hour(async { tokio::join!(transcriber.run(), taking) }).await;
     Heard { ending, segments, standing: figures.standing() }
 }
 
@@ -308,7 +308,7 @@ async fn who_stops_listening_ends_it() {
     segments.recv().await.unwrap();
     assert_eq!(provider.taken(), 1);
     drop(segments);
-    assert!(matches!(within_an_hour(running).await.unwrap(), Ending::Unheard));
+    assert!(matches!(within_an_hour(running).await.unwrap(), (Ending::Unheard, _)));
     tokio::time::sleep(SECOND).await;
     assert_eq!(provider.taken(), 0);
 }

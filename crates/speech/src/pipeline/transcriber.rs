@@ -40,6 +40,15 @@ pub struct Transcriber<T> {
     complete_since: Option<Instant>,
 }
 
+/// How far a transcriber has come: where another one can go on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// All that was said before this sample of the tape has been told.
+    pub told: u64,
+    /// The number of the next segment.
+    pub number: u32,
+}
+
 /// How it ended.
 #[derive(Debug)]
 pub enum Ending {
@@ -78,20 +87,27 @@ impl<T: Tape> Transcriber<T> {
         }
     }
 
+    /// Goes on where another one came to.
+    #[must_use]
+    pub fn from(mut self, reached: Reached) -> Self {
+        (self.told, self.number) = (reached.told, reached.number);
+        self
+    }
+
     /// Its figures, to be read while it runs.
     pub fn figures(&self) -> Arc<Figures> {
         Arc::clone(&self.figures)
     }
 
-    /// Follows the tape to its end.
-    pub async fn run(mut self) -> Ending {
+    /// Follows the tape to its end, and tells how far it came.
+    pub async fn run(mut self) -> (Ending, Reached) {
         let segments = self.segments.clone();
         let ending = tokio::select! {
             () = segments.closed() => Ending::Unheard,
             ending = self.follow() => ending,
         };
         self.observe(self.told);
-        ending
+        (ending, Reached { told: self.told, number: self.number })
     }
 
     async fn follow(&mut self) -> Ending {
@@ -128,6 +144,7 @@ impl<T: Tape> Transcriber<T> {
                 return Ok(None);
             }
             pauses.push(&piece);
+            self.tape.forget(self.told);
             let quiet_until = pauses.first_loud().unwrap_or(pauses.position());
             self.told = self.told.max(quiet_until.saturating_sub(pre_roll));
             if pauses.first_loud().is_some() {
