@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use aimg_core::{AriLink, Claim, Codec, Fingerprint, Role, SessionId, TapMode};
 use aimg_session::CaptureRule;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
 const EXAMPLES: &str = "\
@@ -33,6 +33,13 @@ Examples:
   aimg models pull whisper-tiny.en --file ./whisper-tiny.en.bin  (where this machine has no index of packages)
   aimg models pull base --url https://files.example/ggml-base.bin --sha256 60ed5bc3…
   AIMG_SPEECH_LOCAL_MODEL=base aimg serve                        (then uses it)";
+
+const TRANSCRIBE_EXAMPLES: &str = "\
+Examples:
+  aimg transcribe call.wav
+  aimg transcribe call.wav --format srt > call.srt
+  aimg transcribe call.wav --provider riva --language de-DE --json
+  sox talk.mp3 -b 16 talk.wav && aimg transcribe talk.wav";
 
 /// Sees every call of an Asterisk PBX the moment it is created, captures both directions, and proves that nothing was lost.
 #[derive(Debug, Parser)]
@@ -77,6 +84,13 @@ pub(crate) enum Command {
     },
     /// Ask the speech services that are set up whether they answer, and which models they have
     Speech,
+    /// Make text of a WAV file: each channel is a speaker
+    ///
+    /// The text is made by a recogniser that is set up (`aimg speech` shows them), like that of a call. WAV files are read
+    /// with 16-bit PCM, µ-law or A-law, at any sample rate that is a multiple of 50 Hz, with up to 16 channels. Recordings of
+    /// this gateway have the caller on channel 1 and the callee on channel 2.
+    #[command(after_help = TRANSCRIBE_EXAMPLES)]
+    Transcribe(Transcribe),
     /// Models of the local recogniser: which there are, how to get them here, and whether they are whole
     #[command(subcommand)]
     Models(Models),
@@ -190,6 +204,36 @@ pub(crate) enum User {
         /// The user
         name: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Transcribe {
+    /// The WAV file
+    pub(crate) file: PathBuf,
+    /// Who recognises: riva, http, local [default: the first of them that is set up]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+    /// The language that is spoken, such as en-US [default: the recogniser's]
+    #[arg(long)]
+    pub(crate) language: Option<String>,
+    /// How it is written [default: text]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<TranscriptFormat>,
+    /// Recognise it anew, also where its transcript was kept
+    #[arg(long)]
+    pub(crate) fresh: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TranscriptFormat {
+    /// A line for each utterance
+    Text,
+    /// Everything known, with the times of words; the same as --json
+    Json,
+    /// Subtitles as SubRip
+    Srt,
+    /// Subtitles as WebVTT
+    Vtt,
 }
 
 #[derive(Debug, Subcommand)]

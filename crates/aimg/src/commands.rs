@@ -14,6 +14,7 @@ mod serve;
 mod session;
 mod speech;
 mod tenant;
+mod transcribe;
 mod user;
 mod worker;
 
@@ -44,6 +45,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Check => check::run(&settings, output).await,
         Command::Doctor { pbx } => doctor::run(&settings, output, pbx).await,
         Command::Speech => speech::run(&settings, output).await,
+        Command::Transcribe(what) => transcribe::run(&settings, output, what).await,
         Command::Models(command) => models::run(&settings, output, command).await,
         Command::Migrate { status } => migrate::run(&settings, output, status).await,
         Command::CreateSuperuser(new) => user::create_superuser(&settings, output, new).await,

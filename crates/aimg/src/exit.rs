@@ -3,6 +3,7 @@
 use aimg_gateway::doctor::Failure;
 use aimg_media::Error as Media;
 use aimg_recording::Error as Recording;
+use aimg_speech::file::FileError;
 use aimg_speech::models::ModelError;
 use aimg_store::Error as Store;
 
@@ -90,11 +91,10 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         });
     }
     if let Some(e) = cause.downcast_ref::<aimg_speech::Error>() {
-        return Some(match e.kind {
-            aimg_speech::ErrorKind::Invalid => USAGE,
-            aimg_speech::ErrorKind::Unauthorised => REFUSED,
-            _ => UNAVAILABLE,
-        });
+        return Some(of_speech(e));
+    }
+    if let Some(e) = cause.downcast_ref::<FileError>() {
+        return Some(of_file(e));
     }
     if cause.is::<Interrupted>() {
         return Some(TRY_AGAIN);
@@ -150,6 +150,24 @@ fn of_recording(error: &Recording) -> u8 {
     match error {
         Recording::NotWritable { .. } => CANNOT_CREATE,
         Recording::SpoolTaken { .. } => TRY_AGAIN,
+        _ => IO,
+    }
+}
+
+fn of_speech(error: &aimg_speech::Error) -> u8 {
+    match error.kind {
+        aimg_speech::ErrorKind::Invalid => USAGE,
+        aimg_speech::ErrorKind::Unauthorised => REFUSED,
+        _ => UNAVAILABLE,
+    }
+}
+
+fn of_file(error: &FileError) -> u8 {
+    match error {
+        FileError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => NO_SUCH_THING,
+        FileError::TooLarge { .. } | FileError::Channels { .. } | FileError::Rate { .. } => USAGE,
+        FileError::Wav { .. } => DATA,
+        FileError::Provider(error) => of_speech(error),
         _ => IO,
     }
 }

@@ -50,7 +50,6 @@ mod schema;
 mod server;
 mod settings;
 mod setup_page;
-mod subtitles;
 mod system;
 mod tenants;
 mod transcripts;

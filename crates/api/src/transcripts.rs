@@ -1,6 +1,7 @@
 //! `/api/v1/transcripts` and a call's own: what was said, and where a word was.
 
 use aimg_core::{CallDirection, Direction, SessionId, TenantId, Timestamp, TranscriptId};
+use aimg_speech::subtitles::{self, Line};
 use aimg_store::{
     SearchHit, SearchQuery, SegmentPlace, SegmentRow, TRANSCRIPTS_LIMIT_MAX, TranscriptFilter, TranscriptPlace,
     TranscriptRow,
@@ -21,7 +22,6 @@ use crate::guard::needs;
 use crate::problem::Problem;
 use crate::schema::Time;
 use crate::server::Desk;
-use crate::subtitles;
 
 const TAG: &str = "transcripts";
 const LIMIT_DEFAULT: u64 = 100;
@@ -335,10 +335,16 @@ async fn session_transcript(
     }
     let mut said: Vec<SegmentRow> = found.into_iter().flat_map(|t| t.segments).filter(|s| s.is_final).collect();
     said.sort_by_key(|segment| (segment.start_ms, segment.end_ms));
+    let said = said.iter().map(|segment| Line {
+        start_ms: segment.start_ms,
+        end_ms: segment.end_ms,
+        speaker: Some(segment.speaker.name()),
+        text: &segment.text,
+    });
     let (content_type, text) = match format {
-        Format::Srt => ("application/x-subrip; charset=utf-8", subtitles::srt(&said)),
-        Format::Vtt => ("text/vtt; charset=utf-8", subtitles::vtt(&said)),
-        Format::Txt | Format::Json => ("text/plain; charset=utf-8", subtitles::lines(&said)),
+        Format::Srt => ("application/x-subrip; charset=utf-8", subtitles::srt(said)),
+        Format::Vtt => ("text/vtt; charset=utf-8", subtitles::vtt(said)),
+        Format::Txt | Format::Json => ("text/plain; charset=utf-8", subtitles::lines(said)),
     };
     Ok(([(CONTENT_TYPE, content_type)], text).into_response())
 }

@@ -4,10 +4,13 @@
 //! neither side can flood the other. A [`TextToSpeech`] makes [`Speech`] of a text, whose first audio comes as early as the
 //! provider can. Whoever uses them asks for the [`Capabilities`] and does not care who the provider is.
 //!
-//! What is done when a provider fails is in [`pipeline`]; an [`Error`] says whether trying again can help. Left to others: where
+//! What is done when a provider fails is in [`pipeline`], which [`file`] goes through as well; an [`Error`] says whether trying
+//! again can help. Left to others: where
 //! audio comes from and what becomes of text.
 
+pub mod cache;
 mod error;
+pub mod file;
 pub mod http;
 mod joined;
 pub mod local;
@@ -17,6 +20,7 @@ mod places;
 mod providers;
 mod recognise;
 pub mod riva;
+pub mod subtitles;
 mod synthesise;
 pub mod vad;
 pub mod voice;

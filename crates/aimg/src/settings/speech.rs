@@ -1,6 +1,7 @@
 //! What recognises and speaks besides Riva, and how files are transcribed.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aimg_speech::{http, voice};
 
@@ -24,6 +25,8 @@ pub(crate) struct SpeechSettings {
     pub(crate) voice: Option<voice::Config>,
     /// The largest file that is transcribed.
     pub(crate) audio_bytes_max: usize,
+    /// How long the transcript of a file is kept; zero keeps none.
+    pub(crate) cache_ttl: Duration,
 }
 
 /// A service with OpenAI's API, and what of it is used.
@@ -46,6 +49,7 @@ pub(super) fn read(reader: &mut Reader, data_dir: &Path) -> SpeechSettings {
         streams_max: reader.read(&table::LOCAL_STREAMS_MAX),
         voice: read_voice(reader),
         audio_bytes_max: reader.read(&table::TRANSCRIPTION_MAX_AUDIO_SIZE),
+        cache_ttl: Duration::from_secs(reader.read(&table::TRANSCRIPTION_CACHE_TTL)),
     }
 }
 

@@ -373,4 +373,8 @@ settings! {
         Text("52428800"), |s| format::count(s, 1..=1 << 30),
         "1 to 1073741824",
         "The most audio that is recognised at once, in bytes: of a file (`aimg transcribe`), and in one request to Riva.";
+    TRANSCRIPTION_CACHE_TTL: u64 = "transcription.cache_ttl", "TRANSCRIPTION_CACHE_TTL", Text("3600"),
+        |s| format::count(s, 0..=31_536_000),
+        "0 to 31536000",
+        "How long the transcript of a file is kept, in seconds, so that asking again costs nothing; 0 keeps none.";
 }

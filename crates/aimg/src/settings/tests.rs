@@ -185,6 +185,7 @@ fn every_setting_can_be_set_in_every_place() {
         ("speech.voice.name", "joe.onnx"),
         ("speech.voice.timeout", "7.5"),
         ("transcription.max_audio_size", "1000000"),
+        ("transcription.cache_ttl", "60"),
     ]);
     let set: Vec<_> = ALL.iter().filter_map(|about| Some((about, *samples.get(about.key)?))).collect();
     assert_eq!(set.len(), ALL.len());
@@ -241,7 +242,7 @@ fn speech_needs_nothing_set_and_takes_what_is() {
     assert_eq!(plain.models_dir, Path::new("./aimg-data/models"));
     assert_eq!((plain.model.as_str(), plain.workers, plain.streams_max), ("whisper-tiny.en", None, 64));
     assert_eq!(plain.voice, Some(aimg_speech::voice::Config::flite("flite")));
-    assert_eq!(plain.audio_bytes_max, 50 << 20);
+    assert_eq!((plain.audio_bytes_max, plain.cache_ttl), (50 << 20, Duration::from_secs(3_600)));
 
     let set = Case::new()
         .env("AIMG_SPEECH_HTTP_URL", "http://127.0.0.1:9000/v1")

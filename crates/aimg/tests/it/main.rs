@@ -58,6 +58,7 @@ mod taken_over;
 mod tap_ami;
 mod tap_hook;
 mod tls;
+mod transcribe;
 mod two_tenants;
 mod webhooks;
 mod where_spoken;

@@ -50,7 +50,8 @@ impl Recorded {
     }
 
     async fn load(&mut self, from: u64) -> io::Result<()> {
-        let frames = (self.samples - from).min(u64::from(self.format.sample_rate_hz() * BLOCK_S)) as usize;
+        let block = u64::from(self.format.sample_rate_hz()) * u64::from(BLOCK_S);
+        let frames = (self.samples - from).min(block) as usize;
         let (file, format, channel) = (Arc::clone(&self.file), self.format, usize::from(self.channel));
         let at = self.audio_at + from * u64::from(format.frame_bytes());
         let read = move || {
