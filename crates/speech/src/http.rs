@@ -1,9 +1,8 @@
 //! Any service with OpenAI's `/v1/audio/transcriptions` and `/v1/audio/speech`: [`Recogniser`] and [`Voice`], set up by
 //! [`Settings`].
 //!
-//! Such a service knows no streams: it gets utterances, which end where whoever sends the audio says so
-//! ([`Audio::EndOfUtterance`](crate::Audio::EndOfUtterance)), or when they are too long. Left to others: where that is, and which
-//! addresses may be reached: the HTTP client is handed in.
+//! Such a service knows no streams: it gets utterances, one a request, which a detector of voice ([`crate::vad`]) cuts out of the
+//! stream. Left to others: which addresses may be reached; the HTTP client is handed in.
 
 mod recogniser;
 mod voice;

@@ -4,7 +4,7 @@
 //! neither side can flood the other. A [`TextToSpeech`] makes [`Speech`] of a text, whose first audio comes as early as the
 //! provider can. Whoever uses them asks for the [`Capabilities`] and does not care who the provider is.
 //!
-//! What is done when a provider fails is in [`pipeline`], which [`file`] goes through as well; an [`Error`] says whether trying
+//! What is done when a provider fails is in [`pipeline`], which [`mod@file`] goes through as well; an [`Error`] says whether trying
 //! again can help. Left to others: where
 //! audio comes from and what becomes of text.
 

@@ -1,5 +1,6 @@
 //! `aimg transcribe`: a file with known words becomes a transcript.
 
+use std::f64::consts::TAU;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
@@ -111,7 +112,9 @@ fn what_cannot_be_transcribed_is_told() {
     run(&[]).failed_with(66, &["file.wav cannot be read"]);
     fs::write(&file, "ID3 and so on, for it is an MP3").unwrap();
     run(&[]).failed_with(65, &["not a WAV file", "convert it to WAV first"]);
-    let loud = |samples: usize| (0..samples).map(|n| if n % 20 < 10 { 6_000 } else { -6_000 }).collect::<Vec<i16>>();
+    // A low tone: the detector of voice takes it for voice.
+    let loud = |samples: u32| (0..samples).map(|n| ((f64::from(n) * 440.0 * TAU / 8_000.0).sin() * 8_000.0) as i16);
+    let loud = |samples: u32| loud(samples).collect::<Vec<i16>>();
     write_wav(&file, Format::mono(Encoding::Pcm16, 11_025), &loud(11_025));
     run(&[]).failed_with(64, &["11025 Hz cannot be resampled"]);
     write_wav(&file, Format::mono(Encoding::Pcm16, u32::MAX), &loud(8_000));

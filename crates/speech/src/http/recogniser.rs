@@ -13,16 +13,12 @@ use super::{Service, Settings};
 use crate::error::{ErrorKind, Result};
 use crate::places::{Load, Places};
 use crate::recognise::{Audio, Capabilities, Health, Hypothesis, Languages, SpeechToText, Stream, StreamOptions, Word};
+use crate::vad::{Cutting, SAMPLE_RATE_HZ, Utterance, Utterances};
 
 /// Pieces of audio that wait while an utterance is recognised: 2 s of 20 ms frames. Whoever has more waits.
 const AUDIO_PIECES_MAX: usize = 100;
 /// Hypotheses that wait to be taken.
 const HEARD_MAX: usize = 64;
-/// Whisper, which most of these services are, loses words beyond 30 s.
-const UTTERANCE_S_MAX: usize = 28;
-/// What is not louder is not asked about: Whisper hears words in silence.
-const SILENCE_DBFS: f64 = -50.0;
-
 /// A service that recognises.
 #[derive(Debug)]
 pub struct Recogniser {
@@ -67,7 +63,8 @@ impl SpeechToText for Recogniser {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            sample_rates_hz: vec![16_000, 8_000, 48_000],
+            // The detector's.
+            sample_rates_hz: vec![SAMPLE_RATE_HZ],
             interim: false,
             word_times: self.service.settings.word_times,
             speakers: false,
@@ -80,22 +77,18 @@ impl SpeechToText for Recogniser {
     }
 
     async fn open(&self, options: &StreamOptions) -> Result<Stream> {
-        if options.sample_rate_hz == 0 {
-            return Err(self.service.error(ErrorKind::Invalid, "0 Hz is no rate"));
+        if options.sample_rate_hz != SAMPLE_RATE_HZ {
+            let what = format!("{} Hz: it takes {SAMPLE_RATE_HZ} Hz", options.sample_rate_hz);
+            return Err(self.service.error(ErrorKind::Invalid, what));
         }
         let (audio, pieces) = mpsc::channel(AUDIO_PIECES_MAX);
         let (told, heard) = mpsc::channel(HEARD_MAX);
-        let utterances = Utterances {
-            service: self.service.clone(),
-            places: self.places.clone(),
-            options: options.clone(),
-            samples: Vec::new(),
-            begin: 0,
-        };
+        let conversation =
+            Conversation { service: self.service.clone(), places: self.places.clone(), options: options.clone() };
         tokio::spawn(async move {
             tokio::select! {
                 () = told.closed() => {}
-                () = utterances.run(pieces, &told) => {}
+                () = conversation.run(pieces, &told) => {}
             }
         });
         Ok(Stream { audio, heard })
@@ -106,32 +99,26 @@ impl SpeechToText for Recogniser {
     }
 }
 
-/// One stream, cut into utterances.
-struct Utterances {
+/// One stream, of which the service gets one utterance after the other.
+struct Conversation {
     service: Service,
     places: Places,
     options: StreamOptions,
-    /// Of the utterance that is being said.
-    samples: Vec<i16>,
-    /// The stream's sample at which it begins.
-    begin: u64,
 }
 
-impl Utterances {
-    async fn run(mut self, mut pieces: mpsc::Receiver<Audio>, told: &mpsc::Sender<Result<Hypothesis>>) {
-        let samples_max = UTTERANCE_S_MAX * self.options.sample_rate_hz as usize;
+impl Conversation {
+    async fn run(self, mut pieces: mpsc::Receiver<Audio>, told: &mpsc::Sender<Result<Hypothesis>>) {
+        // Whisper, which most of these services are, loses words beyond 30 s, and hears some in silence.
+        let (mut cutter, mut ended) = (Utterances::new(Cutting::default()), Vec::new());
         loop {
             let piece = pieces.recv().await;
             let is_last = piece.is_none();
-            let ends = match piece {
-                Some(Audio::Samples(samples)) => {
-                    self.samples.extend(samples);
-                    self.samples.len() >= samples_max
-                }
-                Some(Audio::EndOfUtterance) | None => true,
-            };
-            if ends {
-                let heard = self.cut().await.transpose();
+            match piece {
+                Some(Audio::Samples(samples)) => cutter.push(&samples, &mut ended),
+                Some(Audio::EndOfUtterance) | None => ended.extend(cutter.end()),
+            }
+            for utterance in ended.drain(..) {
+                let heard = self.ask(&utterance).await.transpose();
                 let failed = matches!(heard, Some(Err(_)));
                 if let Some(heard) = heard {
                     // Who does not listen does not care.
@@ -147,28 +134,23 @@ impl Utterances {
         }
     }
 
-    /// Ends the utterance, and asks what was said where anything was.
-    async fn cut(&mut self) -> Result<Option<Hypothesis>> {
-        let samples = std::mem::take(&mut self.samples);
-        let begin_ms = self.ms(self.begin);
-        self.begin += samples.len() as u64;
-        let end_ms = self.ms(self.begin);
-        if aimg_audio::level::peak_dbfs(&samples) <= SILENCE_DBFS {
-            return Ok(None);
-        }
+    /// Asks what was said.
+    async fn ask(&self, utterance: &Utterance) -> Result<Option<Hypothesis>> {
         let place = self.places.take(self.options.tenant).await;
         let _place = place
             .ok_or_else(|| self.service.error(ErrorKind::Busy, "too many wait for it: allow more requests at once"))?;
-        let request = self.service.request(true, "audio/transcriptions").multipart(self.form(&samples)?);
+        let form = self.form(&utterance.samples)?;
+        let request = self.service.request(true, "audio/transcriptions").multipart(form);
         let response = self.service.send(request, None).await?;
         let transcription: Transcription = self.service.json(response).await?;
+        let [begin_ms, end_ms] =
+            [utterance.start, utterance.end()].map(|sample| sample * 1_000 / u64::from(SAMPLE_RATE_HZ));
         Ok(hypothesis(transcription, begin_ms, end_ms))
     }
 
     fn form(&self, samples: &[i16]) -> Result<Form> {
         let settings = &self.service.settings;
-        let file =
-            Part::bytes(wav(samples, self.options.sample_rate_hz)).file_name("utterance.wav").mime_str("audio/wav");
+        let file = Part::bytes(wav(samples)).file_name("utterance.wav").mime_str("audio/wav");
         let file = file.expect("it is a media type");
         let model = self.options.model.as_ref().unwrap_or(&settings.model).clone();
         let format = if settings.word_times { "verbose_json" } else { "json" };
@@ -186,16 +168,12 @@ impl Utterances {
         }
         Ok(self.options.custom.iter().fold(form, |form, (name, value)| form.text(name.clone(), value.clone())))
     }
-
-    fn ms(&self, sample: u64) -> u64 {
-        sample * 1_000 / u64::from(self.options.sample_rate_hz)
-    }
 }
 
-fn wav(samples: &[i16], sample_rate_hz: u32) -> Vec<u8> {
+fn wav(samples: &[i16]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(samples.len() * 2);
     aimg_audio::linear::to_wav(samples, &mut bytes);
-    let mut file = WavWriter::new(Cursor::new(Vec::new()), Format::mono(Encoding::Pcm16, sample_rate_hz))
+    let mut file = WavWriter::new(Cursor::new(Vec::new()), Format::mono(Encoding::Pcm16, SAMPLE_RATE_HZ))
         .expect("memory takes all");
     file.write(&bytes).expect("memory takes all, and samples are whole");
     file.finish().expect("memory takes all").into_inner()

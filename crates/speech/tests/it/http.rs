@@ -1,9 +1,11 @@
 //! A service with OpenAI's API: what it is sent, what it answers, and its faults.
 
+use std::f64::consts::TAU;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aimg_speech::http::{Recogniser, Settings, Voice};
+use aimg_speech::vad::{Cutting, SAMPLE_RATE_HZ, Utterance, Utterances};
 use aimg_speech::{Audio, Boost, Error, ErrorKind, SpeechToText, StreamOptions, TextToSpeech, VoiceOptions};
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -17,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::fixture::{PATIENCE, audio, hear, options};
+use crate::fixture::{PATIENCE, hear, options};
 
 /// What was asked: headers and body.
 type Asked = Arc<Mutex<Vec<(HeaderMap, Bytes)>>>;
@@ -125,26 +127,29 @@ async fn utterances_are_asked_about_one_by_one() {
         language: Some("en-US".to_owned()),
         boosts: ["Asterisk", "Kamailio"].map(|phrase| Boost { phrase: phrase.to_owned(), weight: 1.0 }).into(),
         custom: [("temperature".to_owned(), "0".to_owned())].into(),
-        ..options(8_000)
+        ..options(SAMPLE_RATE_HZ)
     };
     let mut stream = recogniser.open(&wants).await.unwrap();
-    let said = audio(8_000, 1_000, &[(100, 900, 4_000)]);
-    stream.audio.send(Audio::Samples(said.clone())).await.unwrap();
+    // Silence is not asked about.
+    stream.audio.send(Audio::Samples(vec![20; 4_000])).await.unwrap();
     stream.audio.send(Audio::EndOfUtterance).await.unwrap();
+    // A pause ends the utterance; and so does whoever sends it.
+    let said = [spoken(1), vec![0; 16_000]].concat();
+    stream.audio.send(Audio::Samples(said.clone())).await.unwrap();
     let heard = timeout(PATIENCE, stream.heard.recv()).await.expect("it is made final at once").unwrap().unwrap();
+    let cut = cut(&[vec![20; 4_000], said.clone(), spoken(1)].concat());
+    let [begin_ms, end_ms] = utterance_ms(&cut[0]);
     assert_eq!(
         (heard.text.as_str(), heard.is_final, heard.language.as_deref()),
         ("Hello there.", true, Some("english"))
     );
-    assert_eq!((heard.start_ms, heard.end_ms, heard.until_ms), (100, 1_000, 1_000));
-    assert_eq!(heard.words[1].start_ms, 500);
+    assert_eq!((heard.start_ms, heard.end_ms, heard.until_ms), (begin_ms + 100, end_ms, end_ms));
+    assert_eq!(heard.words[1].start_ms, begin_ms + 500);
 
-    // Silence is not asked about.
-    stream.audio.send(Audio::Samples(vec![20; 4_000])).await.unwrap();
-    stream.audio.send(Audio::EndOfUtterance).await.unwrap();
-    let (heard, error) = hear(stream, &said).await;
+    let (heard, error) = hear(stream, &spoken(1)).await;
     assert_eq!((heard.len(), error), (1, None));
-    assert_eq!((heard[0].text.as_str(), heard[0].start_ms, heard[0].until_ms), ("Bye.", 1_500, 2_500));
+    let [begin_ms, end_ms] = utterance_ms(&cut[1]);
+    assert_eq!((heard[0].text.as_str(), heard[0].start_ms, heard[0].until_ms), ("Bye.", begin_ms, end_ms));
     assert_eq!(service.asked.lock().unwrap().len(), 2);
     assert_eq!(recogniser.load().taken, 0);
 
@@ -161,22 +166,51 @@ async fn utterances_are_asked_about_one_by_one() {
         assert_eq!(text(&body, name).as_deref(), Some(value), "{name}");
     }
     let file = aimg_audio::wav::WavReader::new(std::io::Cursor::new(field(&body, "file").unwrap())).unwrap();
-    assert_eq!(file.into_channels().unwrap(), [said]);
+    assert_eq!(file.format().sample_rate_hz(), SAMPLE_RATE_HZ);
+    assert_eq!(file.into_channels().unwrap(), [cut[0].samples.clone()]);
 }
 
 #[tokio::test]
 async fn an_utterance_without_end_is_cut() {
     let service = Service::that_says(vec![json!({ "text": "one" }), json!({ "text": "two" })]).await;
-    let (heard, error) =
-        hear(service.recogniser("v1").open(&options(8_000)).await.unwrap(), &vec![4_000; 30 * 8_000]).await;
+    let tone = spoken(30);
+    let stream = service.recogniser("v1").open(&options(SAMPLE_RATE_HZ)).await.unwrap();
+    let (heard, error) = hear(stream, &tone).await;
     assert_eq!(error, None);
-    let places: Vec<_> = heard.iter().map(|one| (one.text.as_str(), one.start_ms, one.until_ms)).collect();
-    assert_eq!(places, [("one", 0, 28_000), ("two", 28_000, 30_000)]);
+    let places: Vec<_> = heard.iter().map(|one| (one.text.as_str(), [one.start_ms, one.until_ms])).collect();
+    let cut: Vec<_> = cut(&tone).iter().map(utterance_ms).collect();
+    assert_eq!(places, [("one", cut[0]), ("two", cut[1])]);
+    assert!(cut[0][1] == cut[1][0] && cut[0][1] < 27_100, "{cut:?}");
+}
+
+#[tokio::test]
+async fn a_rate_that_is_not_its_own_is_refused() {
+    let service = Service::that_says(Vec::new()).await;
+    let refused = service.recogniser("v1").open(&options(8_000)).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Invalid, "{refused}");
+}
+
+/// What the detector takes for voice: a low tone.
+fn spoken(seconds: u32) -> Vec<i16> {
+    let tone = |n: u32| ((f64::from(n) * 440.0 * TAU / f64::from(SAMPLE_RATE_HZ)).sin() * 8_000.0) as i16;
+    (0..seconds * SAMPLE_RATE_HZ).map(tone).collect()
+}
+
+/// What the detector makes of a stream.
+fn cut(samples: &[i16]) -> Vec<Utterance> {
+    let (mut utterances, mut ended) = (Utterances::new(Cutting::default()), Vec::new());
+    utterances.push(samples, &mut ended);
+    ended.extend(utterances.end());
+    ended
+}
+
+fn utterance_ms(utterance: &Utterance) -> [u64; 2] {
+    [utterance.start, utterance.end()].map(|sample| sample * 1_000 / u64::from(SAMPLE_RATE_HZ))
 }
 
 async fn refusal(service: &Service, path: &str) -> Error {
-    let stream = service.recogniser(path).open(&options(8_000)).await.unwrap();
-    hear(stream, &[4_000; 800]).await.1.expect("it is refused")
+    let stream = service.recogniser(path).open(&options(SAMPLE_RATE_HZ)).await.unwrap();
+    hear(stream, &spoken(1)).await.1.expect("it is refused")
 }
 
 #[tokio::test]
