@@ -42,6 +42,12 @@ impl Api {
         &self.token
     }
 
+    /// Gets; the status and the answer's JSON.
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str) -> (u16, Value) {
+        self.ask("GET", path, "")
+    }
+
     /// Posts JSON; the status and the answer's JSON.
     #[track_caller]
     pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {

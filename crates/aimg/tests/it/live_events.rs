@@ -39,7 +39,8 @@ impl Listener {
         answer["outcome"].take()
     }
 
-    fn subscribed(api: &Api, topics: &[&str]) -> Self {
+    /// Of these topics.
+    pub(crate) fn subscribed(api: &Api, topics: &[&str]) -> Self {
         let mut listener = Self::connect(api);
         let subscribe = json!({ "type": "subscribe", "topics": topics });
         listener.0.send(Message::text(subscribe.to_string())).unwrap();
@@ -47,7 +48,8 @@ impl Listener {
         listener
     }
 
-    fn next(&mut self) -> Value {
+    /// The next message.
+    pub(crate) fn next(&mut self) -> Value {
         loop {
             if let Message::Text(text) = self.0.read().unwrap() {
                 return serde_json::from_str(&text).unwrap();

@@ -59,6 +59,7 @@ mod tap_ami;
 mod tap_hook;
 mod tls;
 mod transcribe;
+mod transcripts;
 mod two_tenants;
 mod webhooks;
 mod where_spoken;

@@ -1,7 +1,9 @@
 //! Whisper: one utterance in, its text out.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
+use aimg_audio::level::rms_dbfs;
 use whisper_rs::{FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperState};
 
 use crate::recognise::Word;
@@ -23,6 +25,10 @@ const TOKENS_BEYOND: usize = 16;
 const SAMPLES_MIN: usize = SAMPLE_RATE_HZ as usize * 11 / 10;
 /// Whisper tells times in 10 ms.
 const TIME_UNIT_MS: u64 = 10;
+/// Levels are looked at in pieces of 20 ms.
+const WINDOW_SAMPLES: usize = SAMPLE_RATE_HZ as usize / 50;
+/// What is quieter than the loudest piece by so much is heard as silence.
+const AUDIBLE_DB: f64 = 35.0;
 
 /// How much of Whisper's context is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -121,11 +127,11 @@ impl Worker {
             parameters.set_audio_ctx(places.min(PLACES_MAX) as i32);
         }
         self.state.full(parameters, &audio).map_err(|error| format!("whisper failed: {error}"))?;
-        let length_ms = samples.len() as u64 * 1_000 / u64::from(SAMPLE_RATE_HZ);
-        Ok(self.heard(length_ms))
+        Ok(self.heard(&audible_ms(samples)))
     }
 
-    fn heard(&self, length_ms: u64) -> Heard {
+    /// Whisper spreads words over the silence around them: none is where nothing is heard.
+    fn heard(&self, audible_ms: &RangeInclusive<u64>) -> Heard {
         let mut words: Vec<Spelled> = Vec::new();
         let (mut log_likelihood, mut tokens) = (0.0, 0_usize);
         for segment in self.state.as_iter() {
@@ -135,8 +141,8 @@ impl Worker {
                     continue;
                 }
                 let data = token.token_data();
-                let [start_ms, end_ms] =
-                    [data.t0, data.t1].map(|time| (time.max(0) as u64 * TIME_UNIT_MS).min(length_ms));
+                let [start_ms, end_ms] = [data.t0, data.t1]
+                    .map(|time| (time.max(0) as u64 * TIME_UNIT_MS).clamp(*audible_ms.start(), *audible_ms.end()));
                 log_likelihood += data.plog;
                 tokens += 1;
                 match words.last_mut() {
@@ -156,6 +162,16 @@ impl Worker {
         let text = words.iter().map(|word| word.word.as_str()).collect::<Vec<_>>().join(" ");
         Heard { text, words, confidence: Some((log_likelihood / tokens as f32).exp().clamp(0.0, 1.0)) }
     }
+}
+
+/// From the first moment of an utterance that can be heard beside its loudest one, to the last.
+fn audible_ms(samples: &[i16]) -> RangeInclusive<u64> {
+    let levels: Vec<f64> = samples.chunks(WINDOW_SAMPLES).map(rms_dbfs).collect();
+    let audible = levels.iter().copied().fold(f64::NEG_INFINITY, f64::max) - AUDIBLE_DB;
+    let place = |window: usize| (window * WINDOW_SAMPLES * 1_000 / SAMPLE_RATE_HZ as usize) as u64;
+    let first = levels.iter().position(|level| *level >= audible).unwrap_or(0);
+    let last = levels.iter().rposition(|level| *level >= audible).unwrap_or(0);
+    place(first)..=place(last + 1).min((samples.len() * 1_000 / SAMPLE_RATE_HZ as usize) as u64).max(place(first))
 }
 
 /// A word as it is put together. A letter may be of several tokens.
@@ -202,6 +218,17 @@ fn without_remarks(words: Vec<Word>) -> Vec<Word> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_heard_is_between_its_first_and_its_last_sound() {
+        let mut samples = vec![3; 16_000];
+        samples[4_000..8_000].fill(2_000);
+        samples[9_000..9_400].fill(200);
+        // In windows of 20 ms.
+        assert_eq!(audible_ms(&samples), 240..=600);
+        assert_eq!(audible_ms(&[0; 1_600]), 0..=100);
+        assert_eq!(audible_ms(&[]), 0..=0);
+    }
 
     #[test]
     fn remarks_are_not_words() {
