@@ -19,6 +19,7 @@ First steps:
   aimg pbx add office --tenant acme --host 10.0.0.5 --ami-user aimg --ari-user aimg   (asks for the secrets)
   aimg doctor office   (whether its calls will be captured, and what to change where not)
   aimg createsuperuser   (who may log in; without one, `aimg serve` prints a link on which to make it)
+  aimg models pull   (a recogniser on this machine; others are in docs/speech.md)
   aimg serve
 
 Exit codes:
@@ -210,7 +211,7 @@ pub(crate) enum User {
 pub(crate) struct Transcribe {
     /// The WAV file
     pub(crate) file: PathBuf,
-    /// Who recognises: riva, http, local [default: the first of them that is set up]
+    /// Who recognises, as `aimg speech` names them [default: the first]
     #[arg(long, value_name = "NAME")]
     pub(crate) provider: Option<String>,
     /// The language that is spoken, such as en-US [default: the recogniser's]

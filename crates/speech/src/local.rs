@@ -71,14 +71,13 @@ pub struct LocalRecogniser {
 }
 
 impl LocalRecogniser {
-    /// Only looks at how the model's file begins. The model is loaded, and the workers are started, with the first stream,
+    /// Only looks at the processor, and at how the model's file begins. The model is loaded, and the workers are started, with the first stream,
     /// which waits some 100 ms for it: who never recognises pays nothing, and a start of the program is not delayed.
     pub fn new(config: Config) -> Result<Self> {
-        let is_multilingual = models::is_multilingual(&config.model).map_err(|error| Error {
-            provider: config.name.clone(),
-            kind: ErrorKind::Invalid,
-            what: format!("{error}: verify it with `aimg models verify`"),
-        })?;
+        let failed = |kind, what| Error { provider: config.name.clone(), kind, what };
+        engine::check_processor().map_err(|what| failed(ErrorKind::Unsupported, what))?;
+        let is_multilingual = models::is_multilingual(&config.model)
+            .map_err(|error| failed(ErrorKind::Invalid, format!("{error}: verify it with `aimg models verify`")))?;
         let places = Places::new(config.streams_max);
         Ok(Self { config, places, is_multilingual, workers: OnceCell::new() })
     }

@@ -60,3 +60,15 @@ fn everybody_who_is_set_up_is_asked() {
     let expected = ["riva recognise failed", "riva speak failed", "such speak failed", "local recognise failed"];
     assert_eq!((lines, code), (expected.map(str::to_owned).to_vec(), 69), "{said}");
 }
+
+#[test]
+fn a_gateway_without_the_model_runs_and_says_how_to_get_it() {
+    let home = Home::new();
+    let gateway = home.serve_with(|serve| {
+        serve.env("RIVA_ASR_URI", "127.0.0.1:9").env("RIVA_SSL_ROOT_CERTS", "/no/such.pem");
+    });
+    gateway.wait_for_log("get it with `aimg models pull whisper-tiny.en`");
+    // A certificate that went away costs Riva, and no captures.
+    gateway.wait_for_log("/no/such.pem");
+    gateway.terminate().succeeded();
+}

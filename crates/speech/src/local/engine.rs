@@ -58,11 +58,6 @@ pub(super) struct Heard {
 impl Engine {
     /// Loads a model. Takes about 100 ms.
     pub(super) fn load(path: &Path) -> Result<Self, String> {
-        if !processor_will_do() {
-            return Err(
-                "this processor lacks AVX2 and FMA, which the local recogniser needs: use another provider".into()
-            );
-        }
         // It would write to standard error otherwise.
         whisper_rs::install_logging_hooks();
         let mut parameters = WhisperContextParameters::default();
@@ -80,12 +75,13 @@ impl Engine {
     }
 }
 
-/// What whisper.cpp is built for (`.cargo/config.toml`).
-fn processor_will_do() -> bool {
+/// Whether the processor has what whisper.cpp is built for (`.cargo/config.toml`).
+pub(super) fn check_processor() -> Result<(), String> {
     #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma");
-    #[cfg(not(target_arch = "x86_64"))]
-    true
+    if !(std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")) {
+        return Err("this processor lacks AVX2 and FMA, which the local recogniser needs: use another provider".into());
+    }
+    Ok(())
 }
 
 /// One utterance at a time.

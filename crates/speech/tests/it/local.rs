@@ -5,7 +5,7 @@ use std::time::Duration;
 use aimg_core::TenantId;
 use aimg_speech::local::{Config, LocalRecogniser};
 use aimg_speech::vad::{Cutting, SAMPLE_RATE_HZ, Utterance, Utterances};
-use aimg_speech::{Audio, ErrorKind, Hypothesis, SpeechToText, StreamOptions};
+use aimg_speech::{Audio, ErrorKind, Hypothesis, Languages, SpeechToText, StreamOptions};
 use aimg_testbed::WordErrors;
 use uuid::Uuid;
 
@@ -159,6 +159,27 @@ async fn silence_has_no_text_and_wrong_wishes_are_refused() {
     let damaged = tempfile::NamedTempFile::new().unwrap();
     let refused = LocalRecogniser::start(Config::new("local", damaged.path())).unwrap_err();
     assert!(refused.kind == ErrorKind::Invalid && refused.what.contains("aimg models verify"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_is_loaded_with_the_first_stream_and_not_before() {
+    // It begins as a model does, with the number of tokens of a multilingual one, and goes away.
+    let gone = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(gone.path(), [0x6c, 0x6d, 0x67, 0x67, 0x99, 0xca, 0, 0]).unwrap();
+    let config = Config::new("local", gone.path());
+    let local = LocalRecogniser::new(config.clone()).unwrap();
+    assert_eq!(local.capabilities().languages, Languages::Any);
+    drop(gone);
+    let refused = local.open(&options()).await.unwrap_err();
+    assert!(refused.kind == ErrorKind::Invalid && refused.what.contains("cannot be loaded"), "{refused}");
+    assert_eq!(local.check().await.unwrap_err(), refused);
+    assert_eq!(LocalRecogniser::start(config).unwrap_err().kind, ErrorKind::Invalid);
+    assert_eq!(local.load().taken, 0);
+
+    let local = LocalRecogniser::new(Config { workers: 1, ..Config::new("local", model().await) }).unwrap();
+    let (samples, played) = played(&["vm-dialout"], 700);
+    let text: Vec<String> = heard(&local, &options(), &samples).await.into_iter().map(|heard| heard.text).collect();
+    assert!(WordErrors::between(&played[0].text, &text.join(" ")).errors <= 1, "{text:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
