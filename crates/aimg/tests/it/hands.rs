@@ -24,6 +24,10 @@ const TALK: Duration = Duration::from_millis(2_500);
 /// How long a caller talks whom somebody else hangs up.
 const FOR_LONG: Duration = Duration::from_secs(90);
 
+/// A small machine sets up the calls of so many stories one after the other. No story is over before the last has begun: the
+/// numbers of its phones would be given to others.
+const BEGIN_APART: Duration = Duration::from_millis(250);
+
 /// What all stories are played with.
 struct Stage {
     bench: Bench,
@@ -385,7 +389,14 @@ fn originated(stage: &Stage) -> Check {
 fn calls_change_hands(version: Version, sessions: usize, stories: &[Story]) {
     let stage = Stage::new(version);
     let checks: Vec<Check> = thread::scope(|scope| {
-        let played: Vec<_> = stories.iter().map(|story| scope.spawn(|| story(&stage))).collect();
+        let begins = |(n, story): (usize, &Story)| {
+            let (story, stage) = (*story, &stage);
+            scope.spawn(move || {
+                thread::sleep(BEGIN_APART * n as u32);
+                story(stage)
+            })
+        };
+        let played: Vec<_> = stories.iter().enumerate().map(begins).collect();
         played.into_iter().map(|story| story.join().unwrap()).collect()
     });
     stage.wait_until_asterisk_is_empty();
