@@ -10,6 +10,7 @@ mod fetch;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -17,6 +18,10 @@ pub use fetch::Source;
 
 /// From so many tokens on a model of Whisper knows more than English.
 const MULTILINGUAL_TOKENS_MIN: u32 = 51_865;
+/// How the directories are called in which models are on their way.
+const WORK_PREFIX: &str = ".pull-";
+/// No model is on its way for so long.
+const PULL_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// How much of a file is read at once.
 const BLOCK_BYTES: usize = 1024 * 1024;
 
@@ -274,9 +279,10 @@ impl Models {
         let path = self.named(name)?;
         let model = known(name);
         fs::create_dir_all(&self.directory).map_err(io_error(format!("make {}", self.directory.display())))?;
-        // In the same directory, so that the file can be renamed; removed with all that is in it, however this ends.
+        self.clear();
+        // In the same directory, so that the file can be renamed; removed with all that is in it, unless we are killed.
         let work = tempfile::Builder::new()
-            .prefix(".pull-")
+            .prefix(WORK_PREFIX)
             .tempdir_in(&self.directory)
             .map_err(io_error(format!("make a directory in {}", self.directory.display())))?;
         let fetched = fetch::fetch(source, name, work.path(), progress).await?;
@@ -288,6 +294,18 @@ impl Models {
         fs::rename(work.path().join("sum"), &sums).map_err(io_error(format!("make {}", sums.display())))?;
         fs::rename(&made, &path).map_err(io_error(format!("make {}", path.display())))?;
         Ok(path)
+    }
+
+    /// Removes what was left by those that were killed while they pulled. Where that fails, there is less room, and no harm.
+    fn clear(&self) {
+        let is_left = |entry: &fs::DirEntry| {
+            let since = entry.metadata().and_then(|about| about.modified()).ok();
+            let age = since.and_then(|since| since.elapsed().ok()).unwrap_or_default();
+            entry.file_name().to_string_lossy().starts_with(WORK_PREFIX) && age >= PULL_MAX
+        };
+        for entry in fs::read_dir(&self.directory).into_iter().flatten().filter_map(Result::ok).filter(is_left) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 
     fn named(&self, name: &str) -> Result<PathBuf, ModelError> {
@@ -465,6 +483,21 @@ mod tests {
         assert!(matches!(models.verify("mine", &silent), Err(ModelError::Sum { .. })));
         // Nothing is left behind.
         assert_eq!(fs::read_dir(models.directory()).unwrap().count(), 2);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_was_left_half_a_day_ago_may_be_somebodys_and_two_days_ago_is_nobodys() {
+        let dir = tempfile::tempdir().unwrap();
+        let models = Models::new(dir.path().join("models"));
+        for (name, age_h) in [(".pull-a", 12), (".pull-b", 48), ("other", 48)] {
+            let left = models.directory().join(name);
+            fs::create_dir_all(&left).unwrap();
+            let since = std::time::SystemTime::now() - Duration::from_secs(age_h * 3_600);
+            File::open(&left).unwrap().set_modified(since).unwrap();
+        }
+        pull(&models, "mine", &model_file(dir.path()), None).await.unwrap();
+        let is_there = [".pull-a", ".pull-b", "other"].map(|name| models.directory().join(name).exists());
+        assert_eq!(is_there, [true, false, true]);
     }
 
     #[test]

@@ -1,12 +1,10 @@
 //! Models of the local recogniser come here whole, or not at all.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::mpsc;
 
-use aimg_testbed::cache_dir;
 use serde_json::Value;
 
 use crate::home::Home;
@@ -14,21 +12,6 @@ use crate::site::{respond, site};
 
 /// How a model of Whisper begins in ggml's format, and how many tokens it knows.
 const MODEL: &[u8] = b"lmgg\x51\xc4\0\0and so on";
-
-/// The directory of models that all tests share, with the default model in it. Tests run in processes of their own: one
-/// fetches, the others wait.
-pub(crate) fn models_dir(home: &Home) -> PathBuf {
-    let dir = cache_dir().join("models");
-    fs::create_dir_all(&dir).unwrap();
-    let lock = File::create(dir.join("lock")).unwrap();
-    lock.lock().unwrap();
-    if !dir.join("whisper-tiny.en.bin").exists() {
-        // As long as it takes: 70 MB.
-        let pulled = home.aimg(&["models", "pull"]).env("AIMG_SPEECH_LOCAL_MODELS_DIR", &dir).status().unwrap();
-        assert!(pulled.success());
-    }
-    dir
-}
 
 /// What is in the directory of models.
 fn files(home: &Home) -> Vec<String> {

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::home::Home;
-use crate::models::models_dir;
 use crate::site::{respond, site};
+use crate::transcripts::models_dir;
 
 /// Who is asked for what, and whether it went well.
 fn asked(home: &Home, environment: &[(&str, &str)]) -> (Vec<String>, i32, String) {
@@ -29,7 +29,7 @@ fn everybody_who_is_set_up_is_asked() {
         true => respond(stream, 200, br#"{"data": [{"id": "whisper-1", "owned_by": "us"}]}"#),
         false => respond(stream, 401, br#"{"error": {"message": "no such key"}}"#),
     });
-    let (url, models) = (format!("http://{address}/v1"), models_dir(&home));
+    let (url, models) = (format!("http://{address}/v1"), models_dir());
     let http = ("AIMG_SPEECH_HTTP_URL", &*url);
     let right = ("AIMG_SPEECH_HTTP_KEY", "right");
     let here = ("AIMG_SPEECH_LOCAL_MODELS_DIR", models.to_str().unwrap());

@@ -13,8 +13,8 @@ use aimg_testbed::{Prompt, WordErrors};
 use serde_json::Value;
 
 use crate::home::Home;
-use crate::models::models_dir;
 use crate::site::{respond, site};
+use crate::transcripts::models_dir;
 
 /// One prompt on the left, a second of silence and the other on the right.
 const PROMPTS: [&str; 2] = ["vm-dialout", "cannot-complete-as-dialed"];
@@ -46,7 +46,7 @@ fn each_channel_is_a_speaker_whose_words_are_known() {
     fs::create_dir_all(home.data("")).unwrap();
     let file = home.data("talk.wav");
     let second_at_ms = write_talk(&file);
-    let models = models_dir(&home);
+    let models = models_dir();
     let transcribe = |more: &[&str]| {
         let mut command = home.aimg(&[&["transcribe", file.to_str().unwrap()], more].concat());
         command.env("AIMG_SPEECH_LOCAL_MODELS_DIR", &models).env("AIMG_SPEECH_LOCAL_WORKERS", "1");
