@@ -91,6 +91,15 @@ pub struct Recording {
     channels: Vec<Recorded>,
 }
 
+/// How far a file is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// How much of it the provider has been given, in milliseconds.
+    pub done_ms: u64,
+    /// How often the provider failed, and was tried again.
+    pub retries: u64,
+}
+
 /// What was said in a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Transcript {
@@ -156,12 +165,12 @@ impl Recording {
         self.channels.first().map_or(0, Recorded::duration_ms)
     }
 
-    /// Has it recognised. `told` is given how many milliseconds of it the provider has been given.
+    /// Has it recognised. `told` hears now and then how far it is.
     pub async fn transcribe(
         self,
         by: &Arc<dyn SpeechToText>,
         options: &StreamOptions,
-        told: &(dyn Fn(u64) + Sync),
+        told: &(dyn Fn(Progress) + Sync),
     ) -> Result<Transcript, FileError> {
         let (channels, duration_ms) = (self.channels.len(), self.duration_ms());
         let (figures, heard): (Vec<_>, Vec<_>) =
@@ -172,9 +181,10 @@ impl Recording {
         let mut segments = loop {
             tokio::select! {
                 heard = &mut heard => break heard.map_err(|stop| stop.of(&self.path))?.concat(),
-                _ = look.tick() => told(duration_ms.saturating_sub(behind_ms(&figures))),
+                _ = look.tick() => told(Progress::of(duration_ms, &figures)),
             }
         };
+        told(Progress::of(duration_ms, &figures));
         segments.sort_by_key(|said| (said.start_ms, said.end_ms, said.channel));
         Ok(Transcript { provider: by.name().to_owned(), channels, duration_ms, segments })
     }
@@ -195,8 +205,14 @@ impl Stop {
     }
 }
 
-fn behind_ms(figures: &[Arc<Figures>]) -> u64 {
-    figures.iter().map(|figures| figures.standing().behind_ms).max().unwrap_or_default()
+impl Progress {
+    fn of(duration_ms: u64, figures: &[Arc<Figures>]) -> Self {
+        let standings = figures.iter().map(|figures| figures.standing());
+        standings.fold(Self { done_ms: duration_ms, retries: 0 }, |so_far, standing| Self {
+            done_ms: so_far.done_ms.min(duration_ms.saturating_sub(standing.behind_ms)),
+            retries: so_far.retries + standing.retries,
+        })
+    }
 }
 
 /// Makes text of one channel.

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use aimg_core::TenantId;
 use aimg_speech::cache::{Cache, Key};
-use aimg_speech::file::{FileError, Recording, Transcript};
+use aimg_speech::file::{FileError, Progress as Done, Recording, Transcript};
 use aimg_speech::subtitles::{self, Line};
 use aimg_speech::{SpeechToText, StreamOptions};
 use anyhow::Context;
@@ -93,10 +93,18 @@ async fn transcribe(
 ) -> anyhow::Result<Transcript> {
     let progress = Progress::new(output);
     let total_ms = recording.duration_ms();
-    let told = |done_ms: u64| {
+    let told = |Done { done_ms, retries }: Done| {
         let percent = (done_ms * 100).checked_div(total_ms);
         let words = format!("{} of {} s by {}", done_ms / 1_000, total_ms / 1_000, recogniser.name());
-        progress.show("transcribing", percent, &words);
+        match retries {
+            0 => progress.show("transcribing", percent, &words),
+            // Whoever waits wants to know for what.
+            _ => progress.show(
+                &format!("transcribing (failed attempts of {}: {retries})", recogniser.name()),
+                percent,
+                &words,
+            ),
+        }
     };
     Ok(recording.transcribe(recogniser, options, &told).await?)
 }

@@ -97,7 +97,8 @@ fn what_cannot_be_transcribed_is_told() {
     let address = site(move |request, stream| {
         assert!(request.starts_with("POST /v1/audio/transcriptions "), "{request}");
         match counts.fetch_add(1, Ordering::Relaxed) {
-            0 => respond(stream, 200, br#"{"text": "Two four six."}"#),
+            0 => respond(stream, 503, b""),
+            1 => respond(stream, 200, br#"{"text": "Two four six."}"#),
             _ => respond(stream, 401, br#"{"error": {"message": "no more"}}"#),
         }
     });
@@ -128,8 +129,10 @@ fn what_cannot_be_transcribed_is_told() {
     run(&["--json", "--format", "srt"]).failed_with(64, &["name one of them"]);
     assert_eq!(asked.load(Ordering::Relaxed), 0);
 
-    assert_eq!(run(&[]).succeeded().stdout, "[00:00:00.000] Two four six.\n");
+    let heard = run(&[]).succeeded();
+    assert_eq!(heard.stdout, "[00:00:00.000] Two four six.\n");
+    assert!(heard.stderr.contains("failed attempts of http: 1"), "{}", heard.stderr);
     run(&[]).succeeded();
-    assert_eq!(asked.load(Ordering::Relaxed), 1, "it was kept");
+    assert_eq!(asked.load(Ordering::Relaxed), 2, "it was kept");
     run(&["--language", "de"]).failed_with(77, &["no more"]);
 }
