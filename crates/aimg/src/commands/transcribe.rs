@@ -96,15 +96,12 @@ async fn transcribe(
     let told = |Done { done_ms, retries }: Done| {
         let percent = (done_ms * 100).checked_div(total_ms);
         let words = format!("{} of {} s by {}", done_ms / 1_000, total_ms / 1_000, recogniser.name());
-        match retries {
-            0 => progress.show("transcribing", percent, &words),
-            // Whoever waits wants to know for what.
-            _ => progress.show(
-                &format!("transcribing (failed attempts of {}: {retries})", recogniser.name()),
-                percent,
-                &words,
-            ),
-        }
+        // Whoever waits wants to know for what.
+        let step = match retries {
+            0 => "transcribing".to_owned(),
+            _ => format!("transcribing (failed attempts of {}: {retries})", recogniser.name()),
+        };
+        progress.show(&step, percent, &words);
     };
     Ok(recording.transcribe(recogniser, options, &told).await?)
 }

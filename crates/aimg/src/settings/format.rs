@@ -76,9 +76,10 @@ pub(super) fn text_or_none(text: &str) -> Option<Option<String>> {
     if text == "none" { Some(None) } else { named(text).map(Some) }
 }
 
-/// An address of the web; the empty text stands for none.
+/// An address of the web; the empty text stands for none. It is shown, so it holds no password.
 pub(super) fn web_address(text: &str) -> Option<Option<Url>> {
-    let is_web = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    let is_open = |url: &Url| url.username().is_empty() && url.password().is_none();
+    let is_web = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host() && is_open(url);
     if text.is_empty() { Some(None) } else { text.parse().ok().filter(is_web).map(Some) }
 }
 

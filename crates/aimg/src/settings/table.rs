@@ -304,7 +304,7 @@ settings! {
         "true or false",
         "Whether audio of 8 kHz is sent as µ-law: half the bytes, and nothing lost where the phone sent µ-law.";
     HTTP_SPEECH_URL: Option<Url> = "speech.http.url", "AIMG_SPEECH_HTTP_URL", Unset, format::web_address,
-        "an address up to and with the version, such as https://api.openai.com/v1",
+        "an address up to and with the version, without a password, such as https://api.openai.com/v1",
         "A service with OpenAI's way of recognising and speaking. Without it, none is used (`docs/speech.md`).";
     HTTP_SPEECH_KEY: Option<SecretString> = "speech.http.key", "AIMG_SPEECH_HTTP_KEY", Unset, format::secret,
         "any text",

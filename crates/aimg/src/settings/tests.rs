@@ -259,6 +259,8 @@ fn speech_needs_nothing_set_and_takes_what_is() {
     assert!(Case::new().env("AIMG_SPEECH_VOICE_PROGRAM", "none").load().unwrap().speech.voice.is_none());
     for (name, value, words) in [
         ("AIMG_SPEECH_HTTP_URL", "localhost:9000", ["speech.http.url", "https://api.openai.com/v1"]),
+        ("AIMG_SPEECH_HTTP_URL", "https://u:p@localhost/v1", ["speech.http.url", "without a password"]),
+        ("AIMG_SPEECH_HTTP_MODEL", " ", ["speech.http.model", "or `none`"]),
         ("AIMG_SPEECH_VOICE_ARGUMENTS", "--quiet", ["speech.voice.arguments", "`{output}` among them"]),
         ("AIMG_SPEECH_VOICE_NAME", "-x", ["speech.voice.name", "the first neither `-` nor `.`"]),
         ("AIMG_SPEECH_LOCAL_WORKERS", "0", ["speech.local.workers", "1 to 256"]),
