@@ -8,6 +8,7 @@ use std::io::Read;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -49,7 +50,7 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<()> {
         let (status, asked) = attend(&mut worker.process, &mut signals).await?;
         let end = End { status, was_up: worker.was_up(), lived: born.elapsed() };
         match asked {
-            Asked::Stop => return ended(status),
+            Asked::Stop => return stopped(status),
             Asked::Nothing if past.gives_up_after(&end) => return ended(status),
             Asked::Replace => {}
             Asked::Nothing => {
@@ -226,6 +227,11 @@ fn is_deliberate(status: ExitStatus) -> bool {
     status.code().and_then(|code| u8::try_from(code).ok()).is_some_and(exit::is_deliberate)
 }
 
+/// A worker that is asked to stop before it is up has not begun anything, and dies of the signal.
+fn stopped(status: ExitStatus) -> anyhow::Result<()> {
+    if status.signal() == Some(Signal::TERM.as_raw()) { Ok(()) } else { ended(status) }
+}
+
 fn ended(status: ExitStatus) -> anyhow::Result<()> {
     match status.code().and_then(|code| u8::try_from(code).ok()) {
         Some(0) => Ok(()),
@@ -260,8 +266,6 @@ impl Signals {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::ExitStatusExt;
-
     use super::*;
 
     const KILLED: i32 = 9;
@@ -299,6 +303,16 @@ mod tests {
             (after(&[killed(true, LONG)]), decided(exit::DEFECT, false), false),
         ] {
             assert_eq!(past.gives_up_after(&end), gives_up, "{end:?} after {past:?}");
+        }
+    }
+
+    #[test]
+    fn a_stop_that_comes_before_the_worker_is_up_is_a_stop() {
+        let code = |raw| stopped(ExitStatus::from_raw(raw)).err().map(|error| exit::code(&error));
+        for (raw, expected) in
+            [(0, None), (15, None), (KILLED, Some(exit::DEFECT)), (i32::from(exit::USAGE) << 8, Some(exit::USAGE))]
+        {
+            assert_eq!(code(raw), expected, "{raw}");
         }
     }
 

@@ -97,6 +97,8 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
         (Some(http), Some(token)) => Some(format!("http://{}/setup#{}", http.address(), token.expose_secret())),
         _ => None,
     };
+    // Whoever reads that it is ready may stop it at once.
+    let stop = stop_signal()?;
     if takeover {
         // Another process, another link.
         if let Some(link) = &set_up {
@@ -120,7 +122,6 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
             running + &first_user
         })?;
     }
-    let stop = stop_signal()?;
     tell_parent_that_it_is_up();
     let end = gateway.run(stop).await;
     if let Ok(Stop::HandOver) = end {
