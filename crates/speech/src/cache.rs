@@ -100,8 +100,9 @@ impl Cache {
 }
 
 fn is_older(about: &fs::Metadata, age_max: Duration, now: SystemTime) -> bool {
-    // What is from the future is from a clock that was set: nobody knows how old it is.
-    about.modified().ok().and_then(|since| now.duration_since(since).ok()).is_none_or(|age| age >= age_max)
+    let age = |since| now.duration_since(since).unwrap_or_else(|ahead| ahead.duration());
+    // What was written while we looked at the clock is a little from the future; much of it is a clock that was set.
+    about.modified().map_or(true, |since| age(since) >= age_max)
 }
 
 #[cfg(test)]
@@ -123,17 +124,19 @@ mod tests {
         fs::write(&audio, "audio").unwrap();
         let cache = Cache::new(dir.path().join("cache"), HOUR);
         let key = Key::of(&audio, ["local", "en"]).unwrap();
-        // Of a moment ago, so that nothing is from the future.
-        let now = SystemTime::now() + Duration::from_secs(1);
+        // Looked at before it is written, as others may do.
+        let now = SystemTime::now() - Duration::from_secs(1);
         assert_eq!(cache.find(&key, now), None);
         cache.keep(&key, &transcript("local"), now).unwrap();
         assert_eq!(cache.find(&key, now), Some(transcript("local")));
         assert_eq!(fs::metadata(cache.path(&key)).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(cache.find(&key, now + HOUR), None);
+        for other in [now + HOUR + Duration::from_secs(60), now - HOUR] {
+            assert_eq!(cache.find(&key, other), None);
+        }
 
         fs::write(cache.path(&key), "half of").unwrap();
         assert_eq!(cache.find(&key, now), None);
-        cache.clear(now + HOUR).unwrap();
+        cache.clear(now + HOUR + Duration::from_secs(60)).unwrap();
         assert_eq!(fs::read_dir(&cache.directory).unwrap().count(), 0);
 
         let none = Cache::new(dir.path().join("none"), Duration::ZERO);
