@@ -185,6 +185,11 @@ impl Asterisk {
         &self.access
     }
 
+    /// A directory for what it is to play, and the path under which it sees that.
+    pub fn said_dir(&self) -> (std::path::PathBuf, std::path::PathBuf) {
+        (self.dir.path().join("said"), "/mnt/said".into())
+    }
+
     /// The UDP ports that its RTP comes from: the first and the last.
     pub fn rtp_ports(&self) -> (u16, u16) {
         (self.ports.rtp_first, self.ports.rtp_last)

@@ -39,6 +39,7 @@ pub(crate) fn routes() -> OpenApiRouter<Desk> {
         .routes(control(routes!(unmute)))
         .routes(control(routes!(dtmf)))
         .routes(control(routes!(play)))
+        .routes(control(routes!(say)))
         .routes(control(routes!(stop_play)))
         .routes(control(routes!(transfer)))
         .routes(control(routes!(bridge)))
@@ -164,6 +165,37 @@ pub(crate) struct Play {
     /// address of a host that the setting `control.media_hosts` names.
     #[schema(min_items = 1, max_items = 10, example = json!(["sound:demo-congrats"]))]
     media: Vec<String>,
+}
+
+/// What is to be said.
+#[derive(Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Say {
+    /// `both`, or one party. Default `both`.
+    #[serde(default = "both")]
+    to: Party,
+    /// The text.
+    #[schema(min_length = 1, max_length = 4096, example = "Your call is important to us.")]
+    text: String,
+    /// Who speaks: `riva`, `http` or `flite`. Absent: the first one that is set up.
+    #[schema(max_length = 32)]
+    provider: Option<String>,
+    /// The voice, by the provider's name for it. Absent: its default.
+    #[schema(max_length = 128)]
+    voice: Option<String>,
+    /// The language as BCP 47. Absent: the provider's default.
+    #[schema(max_length = 35, example = "en-US")]
+    language: Option<String>,
+    /// Whether what is being said or played into the call ends before. Default false: both are heard.
+    #[serde(default)]
+    interrupt: bool,
+}
+
+impl std::fmt::Debug for Say {
+    /// Without the text.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Say").field("to", &self.to).field("voice", &self.voice).finish_non_exhaustive()
+    }
 }
 
 fn both() -> Party {
@@ -293,7 +325,9 @@ pub(crate) enum Command {
     Dtmf(Dtmf),
     /// Play something.
     Play(Play),
-    /// End that.
+    /// Say something.
+    Say(Say),
+    /// End what is played or said.
     PlayStop(StopPlay),
     /// Send the call on.
     Transfer(Transfer),
@@ -324,6 +358,7 @@ impl Command {
             Self::Bridge(b) => serde_json::json!({ "party": b.party.0, "with": b.with, "with_party": b.with_party.0 }),
             Self::Snoop(s) => serde_json::json!({ "party": s.party.0, "endpoint": s.endpoint }),
             Self::Play(p) => serde_json::json!({ "to": p.to.0, "media": p.media }),
+            Self::Say(s) => serde_json::json!({ "to": s.to.0, "provider": s.provider, "voice": s.voice }),
             Self::Recording(r) => serde_json::json!({ "order": CaptureOrder::from(r.order).name() }),
             Self::Hold(Hold { party, .. })
             | Self::Unhold(Unhold { party })
@@ -369,6 +404,11 @@ impl TryFrom<Command> for CallCommand {
                 let to = if to.0 == "both" { Audience::Both } else { Audience::One(to.into()) };
                 Self::Play { to, media }
             }
+            Command::Say(Say { to, text, provider, voice, language, interrupt }) => Self::Say {
+                to: if to.0 == "both" { Audience::Both } else { Audience::One(to.into()) },
+                say: aimg_gateway::Say { text, provider, voice, language },
+                interrupts: interrupt,
+            },
             Command::PlayStop(StopPlay { playback }) => Self::StopPlay { playback },
             Command::Transfer(transfer) => Self::Transfer(transfer.try_into()?),
             Command::Bridge(Bridge { party, with, with_party }) => {
@@ -560,6 +600,7 @@ impl From<ControlError> for Problem {
             ControlError::Invalid { field, .. } => Self::invalid(field, &error),
             ControlError::NotPossible { .. } => Self::new(Code::WrongState, error),
             ControlError::Refused { .. } => Self::new(Code::PbxRefused, error),
+            ControlError::Unspoken { .. } => Self::new(Code::NotAvailable, error),
             ControlError::Busy { .. } => Self::new(Code::TooManyRequests, error).retry_after(Duration::from_secs(1)),
             _ => Self::new(Code::PbxAway, error),
         }
@@ -747,6 +788,11 @@ operations! {
     ///
     /// Into the call, while the parties go on hearing each other. What is played is not in the recording.
     play "play" Play => Play;
+    /// Say
+    ///
+    /// A text, spoken into the call as `play` plays. It can be stopped as what is played can. The same text by the same voice is
+    /// spoken once and kept.
+    say "say" Say => Say;
     /// Stop what is played
     stop_play "play/stop" StopPlay => PlayStop;
     /// Transfer
@@ -789,6 +835,7 @@ mod tests {
             (json!({ "do": "answer" }), Some("answer")),
             (json!({ "do": "dtmf", "party": "callee", "digits": "12#" }), Some("dtmf")),
             (json!({ "do": "play", "media": ["sound:beep"] }), Some("play")),
+            (json!({ "do": "say", "text": "hello", "interrupt": true }), Some("say")),
             (json!({ "do": "transfer", "kind": "blind", "by": "callee", "exten": "200" }), Some("transfer")),
             (json!({ "do": "transfer", "kind": "complete", "by": "callee" }), Some("transfer")),
             (json!({ "do": "recording", "order": "pause" }), Some("recording")),

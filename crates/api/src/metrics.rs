@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use crate::access;
 use crate::connections::count;
 use crate::server::Desk;
+use collect::ControlCounts;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -30,7 +31,8 @@ pub(crate) async fn metrics(
     }
     let (observed, sockets) = (desk.monitor.observe(), desk.sockets.counts());
     let (connections_max, webhooks) = (desk.config.connections_max, desk.deliveries.observe());
-    let scrape = collect::collect(&observed, &desk.counters, connections_max, &sockets, &webhooks);
+    let control = ControlCounts { outcomes: desk.control.counts(), said: desk.control.said() };
+    let scrape = collect::collect(&observed, &desk.counters, connections_max, &sockets, &webhooks, &control);
     ([(CONTENT_TYPE, OPEN_METRICS)], scrape.text()).into_response()
 }
 

@@ -36,12 +36,23 @@ pub struct Config {
     pub media_hosts: Vec<String>,
     /// Who recognises speech and who speaks.
     pub speech: aimg_speech::Providers,
+    /// Where what is said into calls is for Asterisk to read.
+    pub said: SaidDir,
     /// How often the list of PBXs is read from the store again: how long a PBX added at the command line waits.
     pub pbxs_every: Duration,
     /// Workers that died before this one, under the same parent.
     pub worker_deaths: u32,
     /// How long a stop waits for captures to be taken down and recordings to be finished.
     pub drain_timeout: Duration,
+}
+
+/// The directory of what is said into calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SaidDir {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Where Asterisk sees it.
+    pub seen_as: PathBuf,
 }
 
 /// What a gateway does of all that there is to do. AMI alone is [`crate::Watch`].

@@ -15,6 +15,7 @@ mod errands;
 mod error;
 mod hands;
 mod snoops;
+mod speaker;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,12 +23,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aimg_core::{PbxId, SessionId, SessionRow, TenantId, TenantScope};
+use aimg_speech::Providers;
+
+use crate::SaidDir;
 
 pub use command::{Audience, CallCommand, Destination, Done, First, ListenMode, MutedSide, NewCall, Party, Transfer};
 pub(crate) use desk::{ASKS_MAX, Ask, Asked};
 pub(crate) use ear::Heard;
 pub use error::{ControlError, Outcome};
 pub(crate) use hands::{Hands, Parts};
+use speaker::Speaker;
+pub use speaker::{SAID_BYTES_MAX, Say, SayCounts};
 
 /// Keys of one command.
 pub const DIGITS_MAX: usize = 32;
@@ -46,13 +52,15 @@ struct Shared {
     /// The calls that are not over. As many as the links' reducers hold, which make them and end them.
     calls: Mutex<HashMap<SessionId, (TenantId, PbxId)>>,
     media_hosts: Arc<[String]>,
+    speaker: Option<Arc<Speaker>>,
     outcomes: [AtomicU64; Outcome::ALL.len()],
 }
 
 impl Control {
-    /// One that lets Asterisk fetch media from these hosts, and no others.
-    pub(crate) fn new(media_hosts: &[String]) -> Self {
-        Self(Arc::new(Shared { media_hosts: media_hosts.into(), ..Shared::default() }))
+    /// One that lets Asterisk fetch media from these hosts, and no others, and has what it says in this directory.
+    pub(crate) fn new(media_hosts: &[String], voices: Providers, said: SaidDir) -> Self {
+        let speaker = Some(Speaker::new(voices, said.path, said.seen_as));
+        Self(Arc::new(Shared { media_hosts: media_hosts.into(), speaker, ..Shared::default() }))
     }
 
     /// Does something with a call, and says what Asterisk did. Runs to its end even when its future is dropped.
@@ -77,6 +85,11 @@ impl Control {
     /// How often commands came out how, in the order of [`Outcome::ALL`].
     pub fn counts(&self) -> [u64; Outcome::ALL.len()] {
         self.0.outcomes.each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// How saying something into calls goes.
+    pub fn said(&self) -> SayCounts {
+        self.0.speaker.as_ref().map(|speaker| speaker.counts()).unwrap_or_default()
     }
 
     /// Whose call it is, if it is going on and in reach.
@@ -129,7 +142,14 @@ impl Control {
                  operator alone",
             ));
         }
-        hands.execute(session, command).await
+        let CallCommand::Say { to, say, interrupts } = command else { return hands.execute(session, command).await };
+        let speaker = self.0.speaker.as_ref();
+        let speaker = speaker.ok_or_else(|| ControlError::Unspoken { why: "no voice is set up".to_owned() })?;
+        let media = speaker.media(&say).await?;
+        if interrupts {
+            hands.execute(session, CallCommand::StopPlay { playback: None }).await?;
+        }
+        hands.say(session, &to, media).await
     }
 
     async fn make_call(&self, scope: TenantScope, call: NewCall) -> Result<Done, ControlError> {

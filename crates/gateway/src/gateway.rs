@@ -136,7 +136,7 @@ impl Gateway {
         };
         let monitor = Monitor::new(&studio, config.media.flows_max, ari_listener.clone(), config.worker_deaths);
         let links = Links::telling(studio.instruments.alarms.clone());
-        let control = Control::new(&config.media_hosts);
+        let control = Control::new(&config.media_hosts, config.speech.clone(), config.said.clone());
         Ok(Self { config, store, studio, monitor, control, left, links, ari_listener, id_seed, writer, _lock: lock })
     }
 

@@ -42,10 +42,10 @@ mod watch;
 
 pub use alarm::{Alarm, AlarmState, HAPPENED_STAYS, Severity, Subject};
 pub use backlog::BacklogCounts;
-pub use config::{AriListen, Config, Parts};
+pub use config::{AriListen, Config, Parts, SaidDir};
 pub use control::{
     Audience, CallCommand, Control, ControlError, DIGITS_MAX, Destination, Done, First, ListenMode, MEDIA_MAX,
-    MutedSide, NewCall, Outcome, Party, RING_MAX, Transfer,
+    MutedSide, NewCall, Outcome, Party, RING_MAX, SAID_BYTES_MAX, Say, SayCounts, Transfer,
 };
 pub use disk::{DiskReport, DiskRoom};
 pub use ears::{

@@ -332,6 +332,7 @@ mod tests {
             taps_max: 10,
             media_hosts: Vec::new(),
             speech: aimg_speech::Providers::default(),
+            said: crate::SaidDir { path: dir.path().join("said"), seen_as: dir.path().join("said") },
             pbxs_every: Duration::from_secs(2),
             worker_deaths: 1,
             drain_timeout: Duration::from_secs(2),

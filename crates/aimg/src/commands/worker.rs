@@ -67,6 +67,7 @@ pub(crate) async fn run(settings: Settings, output: Output, parts: Parts, serve:
         hook_timeout: settings.hook_timeout,
         media_hosts: settings.media_hosts.clone(),
         speech: speech.clone(),
+        said: settings.speech.said.clone(),
         taps_max: settings.taps_max,
         pbxs_every: PBXS_EVERY,
         worker_deaths: deaths,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aimg_gateway::SaidDir;
 use aimg_speech::{http, voice};
 
 use super::reader::Reader;
@@ -13,6 +14,8 @@ use super::table;
 pub(crate) struct SpeechSettings {
     /// A service with OpenAI's API, if one is used.
     pub(crate) http: Option<HttpSpeech>,
+    /// Where what is said into calls is for Asterisk to read.
+    pub(crate) said: SaidDir,
     /// The directory of the local recogniser's models.
     pub(crate) models_dir: PathBuf,
     /// Its model.
@@ -43,6 +46,7 @@ pub(crate) struct HttpSpeech {
 pub(super) fn read(reader: &mut Reader, data_dir: &Path) -> SpeechSettings {
     SpeechSettings {
         http: read_http(reader),
+        said: read_said(reader, data_dir),
         models_dir: reader.read_or(&table::LOCAL_MODELS_DIR, data_dir.join("models").display()),
         model: reader.read(&table::LOCAL_MODEL),
         workers: reader.read(&table::LOCAL_WORKERS),
@@ -51,6 +55,14 @@ pub(super) fn read(reader: &mut Reader, data_dir: &Path) -> SpeechSettings {
         audio_bytes_max: reader.read(&table::TRANSCRIPTION_MAX_AUDIO_SIZE),
         cache_ttl: Duration::from_secs(reader.read(&table::TRANSCRIPTION_CACHE_TTL)),
     }
+}
+
+/// Asterisk knows no directory of ours: its paths begin at the root.
+fn read_said(reader: &mut Reader, data_dir: &Path) -> SaidDir {
+    let path: PathBuf = reader.read_or(&table::SAID_DIR, data_dir.join("said").display());
+    let path = std::path::absolute(&path).unwrap_or(path);
+    let seen_as = reader.read_or(&table::SAID_SEEN_AS, path.display());
+    SaidDir { path, seen_as }
 }
 
 /// All of it is read, so that all mistakes are told; nothing comes of it where no service is named.

@@ -338,6 +338,12 @@ settings! {
         |s| format::count(s, 1..=100_000),
         "1 to 100000",
         "Requests that it gets at once, to recognise and to speak each; others wait, no tenant longer for another's many calls.";
+    SAID_DIR: PathBuf = "speech.said_dir", "AIMG_SPEECH_SAID_DIR", Derived("`said` in the data directory"), format::path,
+        "a path",
+        "Where what is said into calls is for Asterisk to read: Asterisk must see it, and its user may read it.";
+    SAID_SEEN_AS: PathBuf = "speech.said_seen_as", "AIMG_SPEECH_SAID_SEEN_AS", Derived("the same path"), format::path,
+        "a path",
+        "Where Asterisk sees `speech.said_dir`, when it is in a container or on another machine that shares the directory.";
     LOCAL_MODELS_DIR: PathBuf = "speech.local.models_dir", "AIMG_SPEECH_LOCAL_MODELS_DIR",
         Derived("`models` in the data directory"), format::path,
         "a path",

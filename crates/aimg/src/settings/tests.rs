@@ -176,6 +176,8 @@ fn every_setting_can_be_set_in_every_place() {
         ("speech.http.rate_hz", "16000"),
         ("speech.http.timeout", "5"),
         ("speech.http.requests_max", "2"),
+        ("speech.said_dir", "/said"),
+        ("speech.said_seen_as", "/seen"),
         ("speech.local.models_dir", "/models"),
         ("speech.local.model", "mine"),
         ("speech.local.workers", "3"),

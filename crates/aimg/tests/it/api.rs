@@ -48,6 +48,12 @@ impl Api {
         self.ask("GET", path, "")
     }
 
+    /// Puts JSON; the status and the answer's JSON.
+    #[track_caller]
+    pub(crate) fn put(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.ask("PUT", path, &body.to_string())
+    }
+
     /// Posts JSON; the status and the answer's JSON.
     #[track_caller]
     pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {

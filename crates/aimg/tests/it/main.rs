@@ -49,6 +49,7 @@ mod packets_lost;
 mod postgres;
 mod quotas;
 mod rotten_spool;
+mod said;
 mod shared_pbx;
 mod shown;
 mod speech;

@@ -10,8 +10,8 @@ use aimg_cluster::BusCounts;
 use aimg_core::{PbxId, TenantId};
 use aimg_gateway::{
     Alarm, AlarmState, BacklogCounts, CallTally, DiskReport, DiskRoom, EarsCounts, FlowClass, FlowTally, JournalCounts,
-    JournalObservation, LinkObservation, LinkState, Missing, NODE_LISTENERS_MAX, Observation, OpenFlows, SpeechCounts,
-    Subject, UnclaimedChannels,
+    JournalObservation, LinkObservation, LinkState, Missing, NODE_LISTENERS_MAX, Observation, OpenFlows, Outcome,
+    SayCounts, SpeechCounts, Subject, UnclaimedChannels,
 };
 use aimg_media::{EVENTS, KEEPER_REQUESTS, MAILBOX_MESSAGES, MediaStats, ShardStats};
 use aimg_rtp::{Ledger, PacketError};
@@ -31,6 +31,7 @@ pub(crate) fn collect(
     connections_max: usize,
     sockets: &SocketCounts,
     webhooks: &aimg_webhooks::Observation,
+    control: &ControlCounts,
 ) -> Scrape {
     let Observation {
         uptime,
@@ -93,6 +94,7 @@ pub(crate) fn collect(
     bus_counts(s, *bus);
     alarm_states(s, &names, alarms);
     webhook_counts(s, webhooks);
+    control_counts(s, control);
     http_counts(s, http, connections_max);
     scrape
 }
@@ -121,6 +123,25 @@ fn speech_counts(s: &mut Scrape, speech: &SpeechCounts) {
     s.count(&f::SEGMENTS_LIVE, vec![], live_finals);
     s.count(&f::SEGMENT_DELAY, vec![], final_delay_ms_sum / 1_000);
     s.gauge(&f::SEGMENT_DELAY_MAX, vec![], final_delay_ms_max as f64 / 1_000.0);
+}
+
+/// What was asked to be done with calls, and said into them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ControlCounts {
+    /// In the order of [`Outcome::ALL`].
+    pub(crate) outcomes: [u64; Outcome::ALL.len()],
+    pub(crate) said: SayCounts,
+}
+
+fn control_counts(s: &mut Scrape, ControlCounts { outcomes, said }: &ControlCounts) {
+    for (outcome, count) in Outcome::ALL.iter().zip(outcomes) {
+        s.count(&f::COMMANDS, vec![("outcome", outcome.name().to_owned())], *count);
+    }
+    let SayCounts { spoken, kept, failed, speaking_ms_sum } = *said;
+    for (outcome, count) in [("spoken", spoken), ("kept", kept), ("failed", failed)] {
+        s.count(&f::SAID, vec![("outcome", outcome.to_owned())], count);
+    }
+    s.count(&f::SPEAKING, vec![], speaking_ms_sum / 1_000);
 }
 
 /// The names of PBXs that are followed.

@@ -229,6 +229,12 @@ families! {
         "Messages of all nodes that wait to be sent to enabled webhooks, first or again; counted every ten seconds.";
     WEBHOOK_OLDEST: Gauge "aimg_webhook_oldest_pending_seconds" [] "How old the oldest of them is.",
         "Over minutes while few attempts fail: this node does not keep up, or the store is slow.";
+    COMMANDS: Counter "aimg_commands_total" ["outcome"]
+        "What was asked to be done with calls: done, not_possible, refused (by Asterisk, or nobody could speak it), away (the PBX), unknown (maybe done), overflowed.",
+        "`unknown` and `overflowed` should not grow: the PBX answers slowly, or too much is asked of it.";
+    SAID: Counter "aimg_said_total" ["outcome"]
+        "Texts that were to be said into calls: spoken, kept (spoken before), failed.", "`aimg speech` asks the voices.";
+    SPEAKING: Counter "aimg_speaking_seconds_total" [] "What speaking them took.";
     HTTP_CONNECTIONS: Gauge "aimg_http_connections" [] "Open connections to this service.";
     HTTP_CONNECTIONS_MAX: Gauge "aimg_http_connections_max" [] "Connections that may be open; others wait in the kernel.";
     HTTP_ACCEPTED: Counter "aimg_http_connections_accepted_total" [] "Connections taken.";

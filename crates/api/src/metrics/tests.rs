@@ -17,7 +17,7 @@ use aimg_media::{MediaStats, ShardStats};
 use aimg_rtp::{Ledger, PacketError};
 use aimg_session::{CallCounts, UnclaimedWhy};
 
-use super::collect::collect;
+use super::collect::{ControlCounts, collect};
 use crate::connections::{Counters, count};
 use crate::websocket::limits::SocketCounts;
 
@@ -222,7 +222,7 @@ impl Numbers {
 fn text(observed: &Observation) -> String {
     let http = Counters::default();
     count(&http.requests);
-    collect(observed, &http, 64, &SocketCounts::default(), &WEBHOOKS).text()
+    collect(observed, &http, 64, &SocketCounts::default(), &WEBHOOKS, &ControlCounts::default()).text()
 }
 
 /// The value of a sample, by its name and a few of its labels.
@@ -254,7 +254,8 @@ fn parse_strictly(text: &str) -> usize {
 #[test]
 fn every_metric_is_shown_and_the_text_is_open_metrics() {
     let observed = Numbers::default().observation();
-    let scrape = collect(&observed, &Counters::default(), 64, &SocketCounts::default(), &WEBHOOKS);
+    let scrape =
+        collect(&observed, &Counters::default(), 64, &SocketCounts::default(), &WEBHOOKS, &ControlCounts::default());
     assert_eq!(scrape.missing(), [""; 0], "these have no value even where everything has happened");
     let text = scrape.text();
     assert!(parse_strictly(&text) > 200, "{text}");

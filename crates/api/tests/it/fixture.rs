@@ -8,7 +8,7 @@ use aimg_accounts::{Accounts, Policy};
 use aimg_api::{Backend, Server};
 use aimg_cluster::Bus;
 use aimg_core::{DataKey, Role, TenantId, TenantScope};
-use aimg_gateway::{Config, Control, Ears, Gateway, Monitor, Parts, Sockets, Stop, doctor};
+use aimg_gateway::{Config, Control, Ears, Gateway, Monitor, Parts, SaidDir, Sockets, Stop, doctor};
 use aimg_media::Clock;
 use aimg_outbound::{Client, Policy as Reach};
 use aimg_recording::Archive;
@@ -225,6 +225,7 @@ async fn run_gateway(
         hook_timeout: Duration::from_secs(2),
         taps_max: 10,
         media_hosts: Vec::new(),
+        said: SaidDir { path: dir.join("said"), seen_as: dir.join("said") },
         speech: aimg_speech::Providers::default(),
         pbxs_every: Duration::from_secs(60),
         worker_deaths: 0,

@@ -113,6 +113,7 @@ fn body(operation: &str, world: &World) -> Value {
         | "POST /call-sessions/{id}/mute"
         | "POST /call-sessions/{id}/unmute" => json!({ "party": "caller" }),
         "POST /call-sessions/{id}/dtmf" => json!({ "party": "caller", "digits": "1" }),
+        "POST /call-sessions/{id}/say" => json!({ "text": "hello" }),
         "POST /call-sessions/{id}/play" => json!({ "media": ["sound:beep"] }),
         "POST /call-sessions/{id}/transfer" => json!({ "kind": "blind", "by": "callee", "exten": "200" }),
         "POST /call-sessions/{id}/bridge" => {

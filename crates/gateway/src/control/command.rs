@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aimg_core::{CaptureOrder, PbxId, SessionId, Uniqueid};
 
-use super::ControlError;
+use super::{ControlError, Say};
 
 /// Who of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,6 +157,15 @@ pub enum CallCommand {
         /// that the configuration allows. At most [`super::MEDIA_MAX`].
         media: Vec<String>,
     },
+    /// Say something into the call; played as [`CallCommand::Play`] plays.
+    Say {
+        /// Who hears it.
+        to: Audience,
+        /// What, and how.
+        say: Say,
+        /// Whether what is being played into the call ends before.
+        interrupts: bool,
+    },
     /// End what is played.
     StopPlay {
         /// As [`Done::Playing`] named it; nothing for all of the call.
@@ -200,6 +209,7 @@ impl CallCommand {
             Self::Unmute { .. } => "unmute",
             Self::Dtmf { .. } => "dtmf",
             Self::Play { .. } => "play",
+            Self::Say { .. } => "say",
             Self::StopPlay { .. } => "play_stop",
             Self::Transfer(_) => "transfer",
             Self::Bridge { .. } => "bridge",

@@ -51,6 +51,12 @@ pub enum ControlError {
         /// One clause.
         why: String,
     },
+    /// Surely not done: nobody could say it.
+    #[error("it could not be spoken: {why}")]
+    Unspoken {
+        /// One clause, with the cure where there is one.
+        why: String,
+    },
     /// Surely not done: too much is being done.
     #[error("not done, {waiting_max} {what} are under way on this PBX: try again in a moment")]
     Busy {
@@ -84,7 +90,7 @@ impl ControlError {
             Self::NoSuchCall { .. } | Self::NoSuchPbx { .. } | Self::Invalid { .. } | Self::NotPossible { .. } => {
                 Outcome::NotPossible
             }
-            Self::Refused { .. } => Outcome::Refused,
+            Self::Refused { .. } | Self::Unspoken { .. } => Outcome::Refused,
             Self::Away { .. } => Outcome::Away,
             Self::Unknown { .. } => Outcome::Unknown,
             Self::Busy { .. } => Outcome::Overflowed,

@@ -14,8 +14,8 @@ use super::command::{check_caller_id, check_endpoint, check_exten, check_name};
 use super::ear::{Ear, HEARD_MAX};
 use super::errands::Errands;
 use super::{
-    Ask, CallCommand, ControlError, DIGITS_MAX, Destination, Done, First, Heard, MutedSide, NewCall, Party, RING_MAX,
-    Transfer,
+    Ask, Audience, CallCommand, ControlError, DIGITS_MAX, Destination, Done, First, Heard, MutedSide, NewCall, Party,
+    RING_MAX, Transfer,
 };
 
 /// How long Asterisk may take to tell that it did something.
@@ -168,6 +168,12 @@ impl Hands {
         seen.ok_or(ControlError::NoSuchCall { session })
     }
 
+    /// Plays what was spoken.
+    pub(super) async fn say(&self, session: SessionId, to: &Audience, media: String) -> Result<Done, ControlError> {
+        let call = self.see(session).await?;
+        self.play_uris(&call, to, vec![media]).await
+    }
+
     pub(super) async fn execute(&self, session: SessionId, command: CallCommand) -> Result<Done, ControlError> {
         if let CallCommand::Record(order) = command {
             let (answer, answered) = oneshot::channel();
@@ -196,7 +202,7 @@ impl Hands {
             CallCommand::Listen { endpoint, party, mode, ring } => {
                 self.listen_by_phone(&call, &endpoint, &party, mode, ring).await
             }
-            CallCommand::Bridge { .. } | CallCommand::Record(_) => {
+            CallCommand::Bridge { .. } | CallCommand::Record(_) | CallCommand::Say { .. } => {
                 Err(ControlError::not_possible("it is not about one call alone"))
             }
         }

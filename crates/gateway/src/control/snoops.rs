@@ -37,6 +37,16 @@ impl Hands {
             return Err(ControlError::invalid("media", format!("1 to {MEDIA_MAX} of them")));
         }
         let media = media.iter().map(|media| media_uri(media, &self.0.media_hosts)).collect::<Result<_, _>>()?;
+        self.play_uris(call, to, media).await
+    }
+
+    /// The same of what ARI knows how to play.
+    pub(super) async fn play_uris(
+        &self,
+        call: &CallSeen,
+        to: &Audience,
+        media: Vec<String>,
+    ) -> Result<Done, ControlError> {
         // What is whispered in both directions of the caller's channel, the callee hears too.
         let (target, whisper) = match to {
             Audience::One(party) => (leg(call, party)?.channel.clone(), Spy::Out),
