@@ -87,6 +87,7 @@ impl Demo {
         let session = self.call(asterisk, gateway, screen, interrupt)?;
         screen.say("the call is over; its recording is being finished …");
         let recording = gateway.recording(&session, interrupt)?;
+        gateway.transcript(&session, interrupt)?;
         let words = gateway.aimg(&["session", "show", &session])?;
         Ok((session, recording, words))
     }

@@ -35,6 +35,17 @@ pub(super) struct Recording {
 #[derive(Debug, Deserialize)]
 struct Detail {
     recordings: Vec<DetailRecording>,
+    transcripts: Vec<DetailTranscript>,
+}
+
+#[derive(Debug, Deserialize)]
+struct DetailTranscript {
+    transcript: Transcript,
+}
+
+#[derive(Debug, Deserialize)]
+struct Transcript {
+    state: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -57,8 +68,9 @@ impl Gateway {
         let gateway = Self { aimg: aimg.to_owned(), dir: dir.to_owned(), serve: None };
         // A string of JSON is one of TOML as well.
         let data_dir = serde_json::Value::from(dir.join("data").to_string_lossy());
+        let models_dir = serde_json::Value::from(crate::cache_dir().join("models").to_string_lossy());
         let settings = format!(
-            "data_dir = {data_dir}\n\n[media]\n# Any free port: other gateways may run here.\nport = 0\n\n[http]\nbind = \"127.0.0.1:0\"\n"
+            "data_dir = {data_dir}\n\n[media]\n# Any free port: other gateways may run here.\nport = 0\n\n[http]\nbind = \"127.0.0.1:0\"\n\n[speech.local]\nmodels_dir = {models_dir}\n"
         );
         fs::write(dir.join("aimg.toml"), settings).map_err(Error::io("cannot write aimg.toml"))?;
         Ok(gateway)
@@ -129,6 +141,19 @@ impl Gateway {
             if Instant::now() >= deadline {
                 let log = last_lines(&self.log_path(), LOG_LINES_SHOWN);
                 return Err(Error::TooLate { what: "the recording".to_owned(), within: PATIENCE, log });
+            }
+            interrupt.sleep(LOOK_EVERY)?;
+        }
+    }
+
+    /// Waits until the text of a session is there, if somebody writes it; for as long as it takes to say that much again.
+    pub(super) fn transcript(&self, session: &str, interrupt: &Interrupt) -> Result<(), Error> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let detail: Detail = self.json(&["session", "show", session])?;
+            let is_running = |told: &DetailTranscript| told.transcript.state == "running";
+            if !detail.transcripts.iter().any(is_running) || Instant::now() >= deadline {
+                return Ok(());
             }
             interrupt.sleep(LOOK_EVERY)?;
         }

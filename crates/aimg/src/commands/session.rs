@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use aimg_core::{TenantScope, Timestamp};
 use aimg_recording::Certificate;
-use aimg_store::SessionDetail;
+use aimg_speech::subtitles::{self, Line};
+use aimg_store::{SegmentRow, SessionDetail, TranscriptDetail, TranscriptRow};
+use serde::Serialize;
 
 use super::read_store;
 use crate::cli::Session;
@@ -15,10 +17,20 @@ pub(crate) async fn run(settings: &Settings, output: Output, command: Session) -
     let Session::Show { id } = command;
     let store = read_store(settings).await?;
     let detail = store.session(TenantScope::Operator, id).await?;
-    output.print(&detail, |detail| shown(detail, settings))
+    let transcripts = store.session_transcripts(TenantScope::Operator, id).await?;
+    output.print(&Shown { detail, transcripts }, |Shown { detail, transcripts }| shown(detail, transcripts, settings))
 }
 
-fn shown(detail: &SessionDetail, settings: &Settings) -> String {
+/// A session and its text.
+#[derive(Debug, Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    detail: SessionDetail,
+    /// The newest of each part.
+    transcripts: Vec<TranscriptDetail>,
+}
+
+fn shown(detail: &SessionDetail, transcripts: &[TranscriptDetail], settings: &Settings) -> String {
     let row = &detail.session.row;
     let from = row.caller_number.as_deref().unwrap_or("unknown");
     let to = row.dialled_number.as_deref().unwrap_or("unknown");
@@ -36,6 +48,13 @@ fn shown(detail: &SessionDetail, settings: &Settings) -> String {
     let events = detail.events.iter().map(|e| [after(row.started_at, e.at), e.kind.to_string()]);
     let _ = writeln!(text, "\n{}", table(["AFTER", "EVENT"], events));
 
+    for TranscriptDetail { transcript, segments } in transcripts {
+        let TranscriptRow { part, provider, state, .. } = transcript;
+        let state = transcript.failure.as_deref().unwrap_or_else(|| state.name());
+        let _ = writeln!(text, "\nwhat was said in part {part}, as {provider} heard it ({state})");
+        text.push_str(&subtitles::lines(segments.iter().map(line)));
+    }
+
     for recording in &detail.recordings {
         let path = settings.recordings_dir.join(&recording.path);
         let _ = writeln!(text, "\nrecording {}", path.display());
@@ -50,6 +69,11 @@ fn shown(detail: &SessionDetail, settings: &Settings) -> String {
         let _ = writeln!(text, "\nbeing captured: {live}");
     }
     text
+}
+
+fn line(segment: &SegmentRow) -> Line<'_> {
+    let SegmentRow { start_ms, end_ms, speaker, text, .. } = segment;
+    Line { start_ms: *start_ms, end_ms: *end_ms, speaker: Some(speaker.name()), text }
 }
 
 fn answered(started: Timestamp, answered: Option<Timestamp>) -> String {
