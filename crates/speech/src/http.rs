@@ -207,7 +207,7 @@ impl Service {
 }
 
 /// What a status means to us, and what can be done.
-const fn meaning(status: StatusCode) -> (ErrorKind, &'static str) {
+pub(crate) const fn meaning(status: StatusCode) -> (ErrorKind, &'static str) {
     match status.as_u16() {
         401 | 403 => (ErrorKind::Unauthorised, "set the key that it wants"),
         404 | 405 => (ErrorKind::Invalid, "compare its address and the model with what it has"),

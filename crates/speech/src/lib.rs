@@ -8,6 +8,7 @@
 //! again can help. Left to others: where
 //! audio comes from and what becomes of text.
 
+mod axis;
 pub mod cache;
 mod error;
 pub mod file;
@@ -24,6 +25,7 @@ pub mod subtitles;
 mod synthesise;
 pub mod vad;
 pub mod voice;
+pub mod websocket;
 
 pub use error::{Error, ErrorKind, Result};
 pub use places::{Load, Place, Places};

@@ -5,7 +5,6 @@
 //! HTTP/2 are taken for an attack by the usual gRPC server, so that a peer that is gone shows by the audio it no longer takes.
 
 mod answer;
-mod axis;
 mod connection;
 mod recogniser;
 mod request;

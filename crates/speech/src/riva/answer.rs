@@ -1,10 +1,10 @@
 //! From Riva's results to hypotheses: times on the stream's axis, and how far all has been told.
 
-use super::axis::Axis;
 use super::proto::asr::{
     SpeechRecognitionAlternative, SpeechRecognitionResult, StreamingRecognitionResult, StreamingRecognizeResponse,
     WordInfo,
 };
+use crate::axis::Axis;
 use crate::recognise::{Hypothesis, Word};
 
 /// Reads the answers of one stream.

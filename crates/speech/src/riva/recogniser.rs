@@ -6,13 +6,13 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use super::answer::Answers;
-use super::axis::Axis;
 use super::connection::Connection;
 use super::proto::asr::riva_speech_recognition_client::RivaSpeechRecognitionClient as Client;
 use super::proto::asr::{RecognizeRequest, RivaSpeechRecognitionConfigRequest, StreamingRecognitionConfig};
 use super::request;
 use super::settings::Settings;
 use super::stream::{self, Opening};
+use crate::axis::Axis;
 use crate::error::{ErrorKind, Result};
 use crate::places::{Load, Place, Places};
 use crate::recognise::{Capabilities, Health, Hypothesis, Languages, SpeechToText, Stream, StreamOptions};

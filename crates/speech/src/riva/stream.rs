@@ -12,12 +12,12 @@ use tonic::Status;
 use tonic::transport::Channel;
 
 use super::answer::Answers;
-use super::axis::Axis;
 use super::connection::Connection;
 use super::proto::AudioEncoding;
 use super::proto::asr::riva_speech_recognition_client::RivaSpeechRecognitionClient as Client;
 use super::proto::asr::streaming_recognize_request::StreamingRequest;
 use super::proto::asr::{StreamingRecognitionConfig, StreamingRecognizeRequest};
+use crate::axis::Axis;
 use crate::error::{ErrorKind, Result};
 use crate::places::Place;
 use crate::recognise::{Audio, Hypothesis, Stream};

@@ -12,3 +12,5 @@ mod riva_trust;
 mod riva_voice;
 mod speech;
 mod voice;
+mod websocket;
+mod websocket_server;
