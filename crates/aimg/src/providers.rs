@@ -6,9 +6,11 @@ use std::time::Duration;
 use aimg_speech::local::{self, LocalRecogniser};
 use aimg_speech::models::{ModelError, Models};
 use aimg_speech::voice::ProgramVoice;
+use aimg_speech::websocket::{self, Protocol};
 use aimg_speech::{Providers, http, riva};
+use anyhow::Context;
 
-use crate::settings::{HttpSpeech, Settings};
+use crate::settings::{HttpSpeech, Settings, WebsocketSpeech};
 
 /// How long connecting to a service of speech may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,6 +47,9 @@ pub(crate) fn build(settings: &Settings) -> Built {
     }
     if let Some(service) = &settings.speech.http {
         built.add("http", http_client(), |providers, client| with_http(providers, service, client));
+    }
+    if let Some(service) = &settings.speech.websocket {
+        built.add("websocket", websocket(service), |providers, service| providers.with_recogniser(Arc::new(service)));
     }
     built.add(LOCAL, local(settings), |providers, local| providers.with_recogniser(Arc::new(local)));
     if let Some(voice) = &settings.speech.voice {
@@ -96,6 +101,25 @@ fn with_http(mut providers: Providers, service: &HttpSpeech, client: reqwest::Cl
         providers = providers.with_voice(Arc::new(http::Voice::new(settings.clone(), client)));
     }
     providers
+}
+
+fn websocket(service: &WebsocketSpeech) -> anyhow::Result<websocket::Recogniser> {
+    let overrides = service.protocol.as_ref().map(|path| {
+        std::fs::read_to_string(path).with_context(|| format!("speech.websocket.protocol: {}", path.display()))
+    });
+    let mut protocol = Protocol::read(service.preset, &overrides.transpose()?.unwrap_or_default())?;
+    if let Some(model) = &service.model {
+        protocol.model.clone_from(model);
+    }
+    Ok(websocket::Recogniser::new(websocket::Settings {
+        key: service.key.clone(),
+        language: service.language.clone(),
+        authorities: service.authorities.clone(),
+        connect_timeout: CONNECT_TIMEOUT,
+        request_timeout: service.request_timeout,
+        streams_max: service.streams_max,
+        ..websocket::Settings::new(protocol)
+    })?)
 }
 
 /// The model's file is looked at, and not hashed: it was before it got its name.

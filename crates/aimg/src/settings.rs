@@ -12,6 +12,7 @@ mod riva;
 mod sources;
 mod speech;
 mod table;
+mod websocket;
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
@@ -27,6 +28,7 @@ use secrecy::SecretString;
 pub(crate) use error::SettingsError;
 pub(crate) use sources::Places;
 pub(crate) use speech::{HttpSpeech, SpeechSettings};
+pub(crate) use websocket::WebsocketSpeech;
 
 use reader::Reader;
 use report::Row;

@@ -20,6 +20,7 @@ pub mod pipeline;
 mod places;
 mod providers;
 mod recognise;
+pub mod redact;
 pub mod riva;
 pub mod subtitles;
 mod synthesise;

@@ -10,6 +10,7 @@ use aimg_core::NodeId;
 use aimg_outbound::Network;
 use aimg_speech::riva::Address;
 use aimg_speech::voice::{OUTPUT, is_voice};
+use aimg_speech::websocket::Preset;
 use aimg_store::PostgresPlace;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
@@ -81,6 +82,11 @@ pub(super) fn web_address(text: &str) -> Option<Option<Url>> {
     let is_open = |url: &Url| url.username().is_empty() && url.password().is_none();
     let is_web = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host() && is_open(url);
     if text.is_empty() { Some(None) } else { text.parse().ok().filter(is_web).map(Some) }
+}
+
+/// A service that recognises over a WebSocket; the empty text stands for none.
+pub(super) fn websocket_service(text: &str) -> Option<Option<Preset>> {
+    if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
 }
 
 /// The arguments of a program that speaks.

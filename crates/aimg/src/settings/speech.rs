@@ -8,6 +8,7 @@ use aimg_speech::{http, voice};
 
 use super::reader::Reader;
 use super::table;
+use super::websocket::{self, WebsocketSpeech};
 
 /// Everything about speech but Riva.
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub(crate) struct SpeechSettings {
     pub(crate) http: Option<HttpSpeech>,
     /// Where what is said into calls is for Asterisk to read.
     pub(crate) said: SaidDir,
+    /// A service over a WebSocket, if one is used.
+    pub(crate) websocket: Option<WebsocketSpeech>,
     /// The directory of the local recogniser's models.
     pub(crate) models_dir: PathBuf,
     /// Its model.
@@ -47,6 +50,7 @@ pub(super) fn read(reader: &mut Reader, data_dir: &Path) -> SpeechSettings {
     SpeechSettings {
         http: read_http(reader),
         said: read_said(reader, data_dir),
+        websocket: websocket::read(reader),
         models_dir: reader.read_or(&table::LOCAL_MODELS_DIR, data_dir.join("models").display()),
         model: reader.read(&table::LOCAL_MODEL),
         workers: reader.read(&table::LOCAL_WORKERS),

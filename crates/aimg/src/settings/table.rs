@@ -8,6 +8,7 @@ use std::time::Duration;
 use aimg_core::NodeId;
 use aimg_outbound::Network;
 use aimg_speech::riva::{Address, Pairs};
+use aimg_speech::websocket::Preset;
 use aimg_store::PostgresPlace;
 use secrecy::SecretString;
 use url::Url;
@@ -344,6 +345,37 @@ settings! {
     SAID_SEEN_AS: PathBuf = "speech.said_seen_as", "AIMG_SPEECH_SAID_SEEN_AS", Derived("the same path"), format::path,
         "a path",
         "Where Asterisk sees `speech.said_dir`, when it is in a container or on another machine that shares the directory.";
+    WEBSOCKET_SPEECH_SERVICE: Option<Preset> = "speech.websocket.service", "AIMG_SPEECH_WEBSOCKET_SERVICE", Unset,
+        format::websocket_service,
+        "deepgram, assemblyai, or `none` for another one that `speech.websocket.protocol` describes",
+        "A service that recognises over a WebSocket (`docs/websocket-recognisers.md`). Without it, none is used.";
+    WEBSOCKET_SPEECH_PROTOCOL: Option<PathBuf> = "speech.websocket.protocol", "AIMG_SPEECH_WEBSOCKET_PROTOCOL", Unset,
+        format::file,
+        "a TOML file",
+        "How the service is spoken to, where that differs from what is known of it.";
+    WEBSOCKET_SPEECH_KEY: Option<SecretString> = "speech.websocket.key", "AIMG_SPEECH_WEBSOCKET_KEY", Unset, format::secret,
+        "any text",
+        "The key that it wants.", secret;
+    WEBSOCKET_SPEECH_MODEL: Option<String> = "speech.websocket.model", "AIMG_SPEECH_WEBSOCKET_MODEL",
+        Derived("nova-3 of Deepgram, u3-rt-pro of AssemblyAI"), format::optional,
+        "a model by the service's name",
+        "The model of whoever names none.";
+    WEBSOCKET_SPEECH_LANGUAGE: Option<String> = "speech.websocket.language", "AIMG_SPEECH_WEBSOCKET_LANGUAGE",
+        Derived("the service's own"), format::optional,
+        "a language such as en-US",
+        "The language of whoever names none.";
+    WEBSOCKET_SPEECH_CA: Option<PathBuf> = "speech.websocket.ca_file", "AIMG_SPEECH_WEBSOCKET_CA_FILE",
+        Derived("whom the operating system trusts"), format::file,
+        "a PEM file",
+        "Who vouches for its certificate.";
+    WEBSOCKET_SPEECH_TIMEOUT: Duration = "speech.websocket.timeout", "AIMG_SPEECH_WEBSOCKET_TIMEOUT", Text("30"),
+        format::seconds,
+        "0.1 to 3600",
+        "How long it may take to be ready, and to tell the rest when the audio has ended, in seconds.";
+    WEBSOCKET_SPEECH_STREAMS: usize = "speech.websocket.streams_max", "AIMG_SPEECH_WEBSOCKET_STREAMS_MAX", Text("10"),
+        |s| format::count(s, 1..=100_000),
+        "1 to 100000",
+        "Streams that it gets at once; others wait, no tenant longer for another's many calls.";
     LOCAL_MODELS_DIR: PathBuf = "speech.local.models_dir", "AIMG_SPEECH_LOCAL_MODELS_DIR",
         Derived("`models` in the data directory"), format::path,
         "a path",

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use aimg_speech::websocket::Preset;
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
@@ -178,6 +179,14 @@ fn every_setting_can_be_set_in_every_place() {
         ("speech.http.requests_max", "2"),
         ("speech.said_dir", "/said"),
         ("speech.said_seen_as", "/seen"),
+        ("speech.websocket.service", "assemblyai"),
+        ("speech.websocket.protocol", "/stt.toml"),
+        ("speech.websocket.key", "hush"),
+        ("speech.websocket.model", "best"),
+        ("speech.websocket.language", "de"),
+        ("speech.websocket.ca_file", "/ca.pem"),
+        ("speech.websocket.timeout", "5"),
+        ("speech.websocket.streams_max", "2"),
         ("speech.local.models_dir", "/models"),
         ("speech.local.model", "mine"),
         ("speech.local.workers", "3"),
@@ -240,7 +249,7 @@ fn riva_is_set_up_by_the_names_of_the_original() {
 #[test]
 fn speech_needs_nothing_set_and_takes_what_is() {
     let plain = Case::new().load().unwrap().speech;
-    assert!(plain.http.is_none());
+    assert!(plain.http.is_none() && plain.websocket.is_none());
     assert_eq!(plain.models_dir, Path::new("./aimg-data/models"));
     assert_eq!((plain.model.as_str(), plain.workers, plain.streams_max), ("whisper-tiny.en", None, 64));
     assert_eq!(plain.voice, Some(aimg_speech::voice::Config::flite("flite")));
@@ -249,6 +258,8 @@ fn speech_needs_nothing_set_and_takes_what_is() {
     let set = Case::new()
         .env("AIMG_SPEECH_HTTP_URL", "http://127.0.0.1:9000/v1")
         .env("AIMG_SPEECH_HTTP_VOICE_MODEL", "none")
+        .env("AIMG_SPEECH_WEBSOCKET_SERVICE", "deepgram")
+        .env("AIMG_SPEECH_WEBSOCKET_KEY", "geheim")
         .env("AIMG_SPEECH_VOICE_PROGRAM", "/opt/piper/piper")
         .env("AIMG_SPEECH_VOICE_ARGUMENTS", "--model, {voice}, --output_file, {output}")
         .load()
@@ -256,6 +267,9 @@ fn speech_needs_nothing_set_and_takes_what_is() {
         .speech;
     let http = set.http.unwrap();
     assert_eq!((http.settings.model.as_str(), http.recognises, http.speaks), ("whisper-1", true, false));
+    let websocket = set.websocket.unwrap();
+    assert_eq!((websocket.preset, websocket.streams_max), (Preset::Deepgram, 10));
+    assert!(websocket.key.is_some() && websocket.model.is_none() && !format!("{websocket:?}").contains("geheim"));
     let voice = set.voice.unwrap();
     assert_eq!((voice.name.as_str(), voice.arguments.len()), ("piper", 4));
     assert!(Case::new().env("AIMG_SPEECH_VOICE_PROGRAM", "none").load().unwrap().speech.voice.is_none());
@@ -265,6 +279,8 @@ fn speech_needs_nothing_set_and_takes_what_is() {
         ("AIMG_SPEECH_HTTP_MODEL", " ", ["speech.http.model", "or `none`"]),
         ("AIMG_SPEECH_VOICE_ARGUMENTS", "--quiet", ["speech.voice.arguments", "`{output}` among them"]),
         ("AIMG_SPEECH_VOICE_NAME", "-x", ["speech.voice.name", "the first neither `-` nor `.`"]),
+        ("AIMG_SPEECH_WEBSOCKET_SERVICE", "whisper", ["speech.websocket.service", "deepgram, assemblyai, or `none`"]),
+        ("AIMG_SPEECH_WEBSOCKET_SERVICE", "none", ["speech.websocket.service", "without speech.websocket.protocol"]),
         ("AIMG_SPEECH_LOCAL_WORKERS", "0", ["speech.local.workers", "1 to 256"]),
     ] {
         Case::new().env(name, value).assert_refused(&words);

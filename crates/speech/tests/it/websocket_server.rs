@@ -73,12 +73,13 @@ impl Service {
                 tokio::spawn(async move {
                     match tls {
                         // Who does not trust us goes away.
-                        Some(tls) => match tls.accept(tcp).await {
-                            Ok(stream) => serve(stream, preset, fault, recorded).await,
-                            Err(_) => return,
-                        },
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(tcp).await {
+                                serve(stream, preset, fault, recorded).await;
+                            }
+                        }
                         None => serve(tcp, preset, fault, recorded).await,
-                    };
+                    }
                 });
             }
         });
@@ -109,6 +110,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut asked = Asked::default();
+    #[expect(clippy::result_large_err, reason = "tungstenite wants it so")]
     let look = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
         asked.address = request.uri().to_string();
         asked.authorization = request.headers()["authorization"].to_str().unwrap().to_owned();
