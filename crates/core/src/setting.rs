@@ -142,6 +142,16 @@ impl Setting {
                last `:`, as in `Acme Widget:15`. For recognisers that can be told.",
     };
 
+    /// Whether numbers are masked in the text of calls.
+    pub const SPEECH_REDACT: Self = Self {
+        key: "speech.redact",
+        kind: SettingKind::Bool,
+        default: SettingDefault::Bool(false),
+        changed_by: ChangedBy::Tenant,
+        says: "Whether card, account and phone numbers are masked in the text of calls, live and as it is kept: seven digits or \
+               more in a row, as figures or as English words. The recordings keep what was said.",
+    };
+
     /// Every setting there is, by key.
     pub const ALL: &[Self] = &[
         Self::AUDIT_RETENTION_DAYS,
@@ -151,6 +161,7 @@ impl Setting {
         Self::SPEECH_MODEL,
         Self::SPEECH_RECOGNISER,
         Self::SPEECH_RECOGNISER_SECOND,
+        Self::SPEECH_REDACT,
         Self::TRANSCRIPTS_RETENTION_DAYS,
     ];
 

@@ -19,6 +19,8 @@ pub(super) struct Wishes {
     pub(super) second: Option<Arc<dyn SpeechToText>>,
     /// How.
     pub(super) options: StreamOptions,
+    /// Whether numbers are masked.
+    pub(super) redacts: bool,
 }
 
 impl Wishes {
@@ -49,7 +51,8 @@ impl Wishes {
             boosts: boosts(text(Setting::SPEECH_BOOSTS)),
             ..StreamOptions::new(tenant, 0)
         };
-        Ok(Self { first, second, options })
+        let redacts = value(Setting::SPEECH_REDACT).and_then(Value::as_bool).unwrap_or_default();
+        Ok(Self { first, second, options, redacts })
     }
 }
 
