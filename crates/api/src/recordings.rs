@@ -222,7 +222,7 @@ struct Transcribe {
 /// What was begun.
 #[derive(Debug, Serialize, ToSchema)]
 struct Transcribing {
-    /// The transcript: its `state` says when it is done. The session's text is that of its newest transcript.
+    /// The transcript: its `state` says when it is done. The session's text is that of the newest one that is done.
     transcript: Uuid,
 }
 

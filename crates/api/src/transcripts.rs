@@ -209,7 +209,7 @@ struct Transcripts {
 /// A call's transcripts.
 #[derive(Debug, Serialize, ToSchema)]
 struct SessionTranscripts {
-    /// The newest of each part of the call's capture.
+    /// Of each part of the call's capture the newest that is done, or else the newest.
     items: Vec<TranscriptDetail>,
 }
 
@@ -305,7 +305,7 @@ async fn transcript(
     Ok(Json(desk.store.transcript(caller.scope(), TranscriptId::from_uuid(id)).await?.into()))
 }
 
-/// What was said in a call: the newest transcript of each part of its capture.
+/// What was said in a call: of each part of its capture the newest transcript that is done, or else the newest.
 #[utoipa::path(get, path = "/call-sessions/{id}/transcript", tag = TAG,
     params(Written, ("id" = Uuid, Path, description = "The call session")), responses(
     (status = 200, description = "What was said", content(

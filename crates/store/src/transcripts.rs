@@ -172,8 +172,8 @@ impl Store {
         detail(&rows, found).await
     }
 
-    /// The transcripts of a session by part, the newest of each part alone, with their segments. None where nobody
-    /// transcribed it; a session out of reach is [`Error::NotFound`].
+    /// The transcripts of a session by part, with their segments: of each part the newest one that is done, or else the newest.
+    /// None where nobody transcribed it; a session out of reach is [`Error::NotFound`].
     pub async fn session_transcripts(&self, scope: TenantScope, session: SessionId) -> Result<Vec<TranscriptDetail>> {
         let rows = self.read(scope).await?;
         let call = rows.select::<call_session::Entity>().filter(call_session::Column::Id.eq(session.as_uuid()));
@@ -187,6 +187,8 @@ impl Store {
             .order_by_desc(transcript::Column::CreatedAt)
             .order_by_desc(transcript::Column::Id);
         let mut found = found.all(rows.db()).await?;
+        // One that is being made again is no better than what there is.
+        found.sort_by_key(|transcript| (transcript.part, transcript.state != TranscriptState::Done.name()));
         found.dedup_by_key(|transcript| transcript.part);
         let mut details = Vec::with_capacity(found.len());
         for transcript in found {

@@ -400,9 +400,10 @@ fn snoop(stage: &Stage) -> Check {
         let hears = [Ann, Bob].map(|voice| voice.likeness(&heard.by(&cid, listens)));
         assert!(hears.iter().all(|l| *l > 0.4), "both parties: {hears:?}");
         // Voices are a little alike; what only Bob's voice would be is measured beside it.
-        let (whispered, bob_alone) =
-            (Cid.likeness(&heard.by(&talk.ann, listens)), Cid.likeness(&Bob.speech().samples()));
-        assert!(whispered > bob_alone + 0.05, "{whispered} where Bob alone is {bob_alone}");
+        let [whispered, bob_alone] =
+            [heard.by(&talk.ann, listens), Bob.speech().samples()].map(|channel| Cid.likeness_among_others(&channel));
+        println!("{whispered} where Bob alone is {bob_alone}");
+        assert!(whispered > bob_alone + 0.15, "{whispered} where Bob alone is {bob_alone}");
         heard.is(&talk.bob, listens, &[Ann]);
     })
 }

@@ -128,14 +128,15 @@ fn operations() -> Vec<(Method, String, String, bool)> {
     paths.iter().flat_map(of_path).collect()
 }
 
-/// A body that an operation on a call takes.
+/// A body that an operation on a call or a recording takes.
 fn body(path: &str, session: &str) -> Value {
     let command = path.trim_start_matches("/call-sessions/{id}/");
     match command {
-        "hangup" | "answer" => json!({}),
+        "hangup" | "answer" | "/recordings/{id}/re-transcribe" => json!({}),
         "hold" | "unhold" | "mute" | "unmute" => json!({ "party": "caller" }),
         "dtmf" => json!({ "party": "caller", "digits": "1" }),
         "play" => json!({ "media": ["sound:beep"] }),
+        "say" => json!({ "text": "hello" }),
         "play/stop" => json!({ "playback": null }),
         "transfer" => json!({ "kind": "blind", "by": "callee", "exten": "200" }),
         "bridge" => json!({ "party": "caller", "with": session, "with_party": "caller" }),

@@ -8,6 +8,7 @@ use crate::stereo::SAMPLES_PER_MS;
 
 /// What is looked for of a voice: pieces of its first seconds, one of which must be whole in a talk.
 const PIECE_MS: usize = 500;
+const LONG_PIECE_MS: usize = 1_200;
 const STEP_MS: usize = 250;
 const PIECES_MS: std::ops::Range<usize> = 0..8_000;
 /// How alike a piece is to itself when it has come through Asterisk.
@@ -40,8 +41,17 @@ impl Voice {
 
     /// How much like this voice the channel is where it is most like it.
     pub(crate) fn likeness(self, channel: &[i16]) -> f64 {
+        self.likeness_of_pieces(PIECE_MS, channel)
+    }
+
+    /// The same where several speak at once: the longer the pieces are, the less alike is what only sounds like one of them.
+    pub(crate) fn likeness_among_others(self, channel: &[i16]) -> f64 {
+        self.likeness_of_pieces(LONG_PIECE_MS, channel)
+    }
+
+    fn likeness_of_pieces(self, piece_ms: usize, channel: &[i16]) -> f64 {
         let speech = self.speech().samples();
-        let pieces = PIECES_MS.step_by(STEP_MS).map(|ms| &speech[ms * SAMPLES_PER_MS..][..PIECE_MS * SAMPLES_PER_MS]);
+        let pieces = PIECES_MS.step_by(STEP_MS).map(|ms| &speech[ms * SAMPLES_PER_MS..][..piece_ms * SAMPLES_PER_MS]);
         // Near silence everything is alike.
         let loud = pieces.filter(|piece| rms_dbfs(piece) > -35.0);
         loud.filter_map(|piece| Some(locate(piece, channel)?.peak)).fold(0.0, f64::max)

@@ -386,5 +386,6 @@ async fn each_of_many_calls_is_answered_for_itself(service: &Service) {
     let ended = json!({ "ids": [going_on.id, foreign.id] });
     let (_, outcome) = admin.post(&format!("{CALLS}/bulk/hangup"), ended).await;
     let codes: Vec<_> = outcome["results"].as_array().unwrap().iter().map(|r| &r["problem"]["code"]).collect();
-    assert_eq!(codes, ["wrong_state", "not_found"], "no gateway has the one, and the other is another tenant's");
+    // Nobody has the one, whose PBX the gateway may have begun to look for; the other is another tenant's.
+    assert!(["wrong_state", "pbx_away"].contains(&codes[0].as_str().unwrap()) && codes[1] == "not_found", "{codes:?}");
 }

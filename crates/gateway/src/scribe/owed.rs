@@ -20,6 +20,8 @@ use super::wishes::Wishes;
 
 /// How often it is looked what is owed.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// When a transcript whose recording was not there is looked at again.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(3);
 /// Transcripts that are looked at together.
 const LOOKED_AT_MAX: u64 = 256;
 /// Recordings that are transcribed at once.
@@ -51,10 +53,21 @@ impl Waiting {
         self.0.get(&id).is_none_or(|(at, _)| *at <= now)
     }
 
+    /// Its recording is not there yet: nothing is gained by waiting longer each time.
+    fn look_again(&mut self, id: TranscriptId) {
+        let (at, _) = self.entry(id);
+        *at = Instant::now() + LOOK_AGAIN_AFTER;
+    }
+
+    /// It failed: it is tried again, each time later.
     fn put_off(&mut self, id: TranscriptId) {
-        let backoff = || Backoff::new(Duration::from_secs(5), Duration::from_secs(300));
-        let (at, backoff) = self.0.entry(id).or_insert_with(|| (Instant::now(), backoff()));
+        let (at, backoff) = self.entry(id);
         *at = Instant::now() + backoff.failed(rand::random());
+    }
+
+    fn entry(&mut self, id: TranscriptId) -> &mut (Instant, Backoff) {
+        let backoff = || Backoff::new(Duration::from_secs(5), Duration::from_secs(300));
+        self.0.entry(id).or_insert_with(|| (Instant::now(), backoff()))
     }
 }
 
@@ -77,7 +90,8 @@ pub(super) async fn work(scribe: Scribe) {
                         scribe.board.settle(id);
                         waiting.0.remove(&id);
                     }
-                    Outcome::TooEarly | Outcome::Later => waiting.put_off(id),
+                    Outcome::TooEarly => waiting.look_again(id),
+                    Outcome::Later => waiting.put_off(id),
                 }
             }
         }

@@ -120,8 +120,11 @@ async fn the_newest_transcript_of_each_part_is_a_sessions(db: Db) {
         created_at: at(us),
         ..transcript(&row)
     };
-    let (newer, second) = (again(50, 0, 900), again(51, 1, 100));
-    let changes = [&newer, &second].map(|t| Change::Transcript(Box::new(t.clone())));
+    let done = |row| TranscriptRow { state: TranscriptState::Done, ..row };
+    let (newer, second) = (done(again(50, 0, 900)), again(51, 1, 100));
+    // One that is done, of which another is being made; and one of which nothing is done.
+    let (older, running) = (done(again(52, 0, 800)), again(53, 0, 950));
+    let changes = [&newer, &second, &older, &running].map(|t| Change::Transcript(Box::new(t.clone())));
     db.store.apply(OPERATOR, &changes).await.unwrap();
     let found = db.store.session_transcripts(TenantScope::Tenant(tenant), row.id).await.unwrap();
     assert_eq!(found.into_iter().map(|d| d.transcript).collect::<Vec<_>>(), [newer, second]);
